@@ -1,0 +1,89 @@
+/* config: every setting, checked, as typed values.
+ *
+ * Read from a libucl file (mailroot.conf(5)), then -o key=value, then the environment: MAILROOT_ and the key in upper
+ * case with "_" for "." (MAILROOT_DNS_SERVERS="127.0.0.1:53,…"). The table in schema.c is the only list of keys: name,
+ * type, range, default, help; the man page and `mailroot check --defaults` are made from it.
+ * Units: durations are milliseconds ("5m", "1h30m", "250ms"; a bare number is refused), sizes are octets ("10MB" =
+ * 10*1024*1024, "64KB", plain numbers are octets). A mistake says file, line, key, what stands there and what is accepted;
+ * an unknown key names the nearest one. All mistakes are reported, not only the first.
+ * A struct config is immutable once loaded; reload makes a new one. */
+#ifndef MR_CONFIG_CONFIG_H
+#define MR_CONFIG_CONFIG_H
+
+#include "base/buf.h"
+#include "base/error.h"
+
+enum config_dots { CONFIG_DOTS_AUTO, CONFIG_DOTS_NEVER, CONFIG_DOTS_ALWAYS };
+enum config_tls { CONFIG_TLS_NEVER, CONFIG_TLS_MAY, CONFIG_TLS_MUST };
+enum config_unknown { CONFIG_UNKNOWN_RETRY, CONFIG_UNKNOWN_HOLD };
+
+struct config_schedule {
+    int64_t retry_ms[4];      /* first, second, third, subsequent */
+    int64_t delay_notice_ms;  /* 0 = none */
+    int64_t expire_ms;
+    int jitter_percent;
+};
+
+struct config_list { char **items; size_t count; };
+
+struct config_route {         /* route "example.com" { … }; "*.example.com" its sub-domains; "*" all others */
+    char *pattern;            /* lower case, A-labels */
+    struct config_list hosts; /* "host", "host:port", "[ip]:port"; empty = MX as usual. In order of preference */
+    int port;                 /* 0 = delivery.port */
+    bool is_direct_first;     /* try MX first, then hosts (IIS: attempt direct delivery) */
+    int tls;                  /* enum config_tls, -1 = delivery.tls */
+    bool has_schedule;
+    struct config_schedule schedule;
+    int connections_max;      /* 0 = delivery.connections_per_site */
+    int messages_per_connection; /* 0 = as delivery */
+    int64_t rate_interval_ms; /* from rate = "10/1s": least time between two messages of a site; 0 = no limit */
+};
+
+struct config {
+    char *file;               /* absent: embedded defaults */
+    char *root;               /* the Mailroot folder, absolute */
+    char *user;               /* becomes this when started as root */
+    char *hostname;           /* HELO, Received, Message-ID, DSNs; default: the machine's FQDN */
+    char *default_domain;     /* completes bare local names; default: hostname */
+    char *default_sender;     /* NULL: a file without sender is refused */
+    int64_t shutdown_ms;      /* SIGTERM: how long what is in flight may take */
+    struct { char *dir; int64_t scan_ms, settle_ms; int dots; bool is_x_lines_anywhere; int batch_max; } pickup;
+    struct { uint64_t message_size, header_size, content_memory; int header_count, recipients, hops, active; } limits;
+    struct { struct config_schedule schedule; int64_t null_expire_ms; int unknown; } queue;
+    struct {
+        struct config_list servers;  /* "127.0.0.1:5353", "[::1]:53"; empty = resolv.conf */
+        int64_t timeout_ms;
+        bool is_private_allowed;     /* MX may be loopback, private, link-local… (dns.allow_private) */
+        bool is_ipv6, is_ipv4;
+        char *trust_anchor;          /* file; NULL = none */
+        struct config_list hosts;    /* "name=address" pairs, before DNS (dns.hosts { name = address }) */
+    } dns;
+    struct {
+        int port, connections_max, connections_per_site, messages_per_connection, recipients_per_message;
+        struct config_list sources;  /* addresses to bind to, one per family used */
+        char *helo;                  /* NULL = hostname */
+        int tls;
+        bool is_chunking, is_pipelining;
+        int64_t idle_ms;             /* how long an unused connection is kept */
+        int64_t rate_interval_ms;
+        struct { int64_t connect, greeting, ehlo, mail, rcpt, data, block, final, quit, tls; } timeout_ms;
+    } delivery;
+    struct { char *copy_to; char *from; uint64_t returned_size; } bounce;
+    struct { char *file; bool is_stdout; uint64_t rotate_size; int keep; } events; /* file "" = none */
+    struct { bool is_on; char *dir; } receipts;
+    struct config_route *routes;
+    size_t route_count;
+};
+
+/* `file` NULL: /etc/mailroot/mailroot.conf if it exists, else the embedded defaults. `settings` are -o arguments.
+ * On mistakes NULL, and `report` holds one line for each. Warnings go there too when it succeeds. */
+MUST_USE struct config *config_load(const char *file, const char *const *settings, size_t setting_count,
+                                    struct buf *report);
+void config_destroy(struct config **config);
+/* The route for a domain: exact, then the longest "*." suffix, then "*"; NULL if none. */
+const struct config_route *config_route_find(const struct config *config, struct slice domain);
+/* Every key with type, default and help, as a config file or as mdoc for the man page. */
+void config_print_defaults(struct buf *out);
+void config_print_manual(struct buf *out);
+
+#endif
