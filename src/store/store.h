@@ -78,14 +78,16 @@ struct store_settlement { /* what became of one attempt for one recipient */
 
 struct store_due_cursor { int64_t next_ms; uint64_t message_id; unsigned number; }; /* zeroed = from the front */
 
-struct store_filter { /* absent or zero fields don't filter; all that are set must match */
+/* Absent or zero fields don't filter; all that are set must match. It is matched recipient by recipient: a message is
+ * found if one of its recipients matches, and a verb changes only those that do. */
+struct store_filter {
     const uint64_t *ids; size_t id_count;
     struct slice sender, recipient, domain, pickup_name, message_id; /* case-insensitive equality; "*" globs */
     int64_t older_than_ms, younger_than_ms; /* ages before now_ms */
     int64_t now_ms;
     uint64_t larger_than;
     int state;                  /* -1 = any; an enum store_state otherwise. zeroed means QUEUED: set it */
-    bool is_inverted;           /* everything that does NOT match */
+    bool is_inverted;           /* every recipient for which not all of that holds */
     size_t limit;               /* messages; 0 = all */
 };
 
@@ -102,6 +104,9 @@ typedef bool store_message_fn(void *arg, const struct store_message *message,
 /* Opens (a writer creates and migrates) the queue in folder `dir`. The error names the file and the way out. */
 MUST_USE bool store_open(const char *dir, enum store_mode mode, struct store **ret_store, struct error *error);
 void store_close(struct store **store);
+/* Gives the space of a queue that has drained back to the file system. Does nothing while much is queued; otherwise it
+ * copies what lives, 32 MiB at most. For a writer that has nothing to do; opening a writer does it too. */
+void store_tidy(struct store *store);
 
 MUST_USE bool store_begin(struct store *store, struct error *error);
 MUST_USE bool store_commit(struct store *store, struct error *error); /* false: rolled back */
@@ -114,6 +119,8 @@ MUST_USE bool store_drop_intake(struct store *store, uint64_t first, struct erro
 enum store_known store_knows(struct store *store, uint64_t id); /* in an intake range, or a message */
 MUST_USE bool store_last_id(struct store *store, uint64_t *ret_id, struct error *error);
 
+/* A recipient that is gone or has a final state is left as it is; one that was held meanwhile stays held if it is to be
+ * tried again. */
 MUST_USE bool store_settle(struct store *store, const struct store_settlement *settlement, struct error *error);
 MUST_USE bool store_finish_message(struct store *store, uint64_t id, bool *ret_is_gone, struct error *error);
 

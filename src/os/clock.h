@@ -1,0 +1,17 @@
+/* clock: the only door to time.
+ *
+ * Wall time (Unix milliseconds) is for what people and other machines read: headers, events, the queue's due times.
+ * Monotonic time is for waiting: time-outs, rates, caches; it counts on through suspend (CLOCK_BOOTTIME). */
+#ifndef MR_OS_CLOCK_H
+#define MR_OS_CLOCK_H
+
+#include <stdint.h>
+
+int64_t clock_wall_ms(void);
+int64_t clock_wall_ns(void);
+int64_t clock_mono_ms(void);
+int clock_zone_s(int64_t wall_ms); /* local offset then, seconds east of UTC */
+/* "2026-11-24T04:18:00.123Z"; text has room for 25 octets. */
+void clock_rfc3339(int64_t wall_ms, char ret_text[25]);
+
+#endif

@@ -1,0 +1,30 @@
+/* file: the steps of durable file work, each in one place.
+ *
+ * All take folder descriptors and plain names, never paths from outside. A failed fsync is reported and never repeated on
+ * the same descriptor: the kernel forgets the error and the data with it. */
+#ifndef MR_OS_FILE_H
+#define MR_OS_FILE_H
+
+#include "base/buf.h"
+#include "base/error.h"
+
+#include <sys/types.h>
+
+MUST_USE bool file_make_folder(const char *path, mode_t mode, struct error *error); /* with parents; synced */
+int file_open_folder(const char *path, struct error *error); /* -1 on failure */
+MUST_USE bool file_sync_folder(int folder_fd, struct error *error);
+
+/* Creates `name` with these bytes: written under a dot-name, synced, renamed over. The folder is not synced. */
+enum file_sync { FILE_SYNC, FILE_NO_SYNC };
+MUST_USE bool file_publish(int folder_fd, const char *name, struct slice bytes, enum file_sync sync,
+                           struct error *error);
+
+/* All bytes of `fd` from its start, at most size_max (more is an error that says so). */
+MUST_USE bool file_read(int fd, size_t size_max, struct buf *out, struct error *error);
+MUST_USE bool file_write_all(int fd, struct slice bytes, struct error *error);
+
+/* Takes the lock of a file for the life of the descriptor; -1 if somebody else has it or on error. `wait_ms` bounds
+ * how long a dying holder is waited for. The holder's pid is in the file and in the error. */
+int file_lock(const char *path, int wait_ms, struct error *error);
+
+#endif

@@ -1,0 +1,44 @@
+/* stream: one outgoing TCP connection on the loop, in the clear or under TLS.
+ *
+ * Bytes to send are copied into a buffer by stream_write() and leave with stream_flush(), one system call for a flight of
+ * commands. Callbacks run on the loop, never inside a stream_ call, so that the owner may destroy the stream in any of them:
+ *   on_connected  the TCP connection stands            on_secured  the TLS handshake is done
+ *   on_read       bytes arrived (valid during the call) on_drained  what stream_flush() had to leave behind is sent
+ *   on_closed     the peer closed or an error came; the stream is dead, the owner destroys it
+ * Not here: deadlines (the owner's one timer), certificates' meaning (relay/tls.h). */
+#ifndef MR_OS_STREAM_H
+#define MR_OS_STREAM_H
+
+#include "base/error.h"
+#include "base/slice.h"
+
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+
+struct event_base;
+struct stream;
+
+struct stream_handler {
+    void (*on_connected)(void *arg);
+    void (*on_read)(void *arg, struct slice bytes);
+    void (*on_drained)(void *arg);
+    void (*on_secured)(void *arg);
+    void (*on_closed)(void *arg, const char *reason);
+};
+
+/* Starts connecting; `from` (NULL: as the kernel likes) is bound first. NULL with a reason if it can't even start. */
+MUST_USE struct stream *stream_connect(struct event_base *base, const struct sockaddr *to,
+                                       const struct sockaddr *from, const struct stream_handler *handler,
+                                       void *arg, struct error *error);
+void stream_destroy(struct stream **stream); /* closes at once */
+
+void stream_write(struct stream *stream, struct slice bytes);
+void stream_flush(struct stream *stream);
+size_t stream_pending(const struct stream *stream); /* octets written and not yet sent */
+
+/* Handshake as a client on top of what is connected; `server_name` for SNI, NULL for none. */
+MUST_USE bool stream_start_tls(struct stream *stream, SSL_CTX *context, const char *server_name,
+                               struct error *error);
+const SSL *stream_tls(const struct stream *stream); /* NULL in the clear */
+
+#endif

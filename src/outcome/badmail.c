@@ -1,0 +1,195 @@
+#include "outcome/badmail.h"
+
+#include "base/json.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { NAME_SIZE_MAX = 200, TRIES_MAX = 100000, COPY_SIZE_MAX = 1 << 30 };
+
+bool badmail_open(const char *path, struct badmail_folder *ret_folder, struct error *error)
+{
+    if (!file_make_folder(path, 0750, error))
+        return false;
+    int fd = file_open_folder(path, error);
+    if (fd < 0)
+        return false;
+    ret_folder->fd = fd;
+    return true;
+}
+
+void badmail_close(struct badmail_folder *folder)
+{
+    if (folder->fd >= 0)
+        close(folder->fd);
+    folder->fd = -1;
+}
+
+static void clean_name(struct slice name, char *ret_name)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < name.size && size < NAME_SIZE_MAX; i++) {
+        unsigned char c = (unsigned char)name.data[i];
+        bool is_fine = c > 0x20 && c != 0x7f && c != '/' && !(size == 0 && (c == '.' || c == '-'));
+        ret_name[size++] = is_fine ? (char)c : '_';
+    }
+    if (size == 0)
+        ret_name[size++] = '_';
+    ret_name[size] = '\0';
+}
+
+/* Claims a base name by creating BASE.BDR exclusively; the reason goes in there. */
+static int claim_base(const struct badmail_folder *folder, struct slice name, char ret_base[NAME_SIZE_MAX + 16],
+                      struct error *error)
+{
+    char clean[NAME_SIZE_MAX + 1], file[NAME_SIZE_MAX + 24];
+    clean_name(name, clean);
+    for (int i = 1; i < TRIES_MAX; i++) {
+        if (i == 1)
+            (void)snprintf(ret_base, NAME_SIZE_MAX + 16, "%s", clean);
+        else
+            (void)snprintf(ret_base, NAME_SIZE_MAX + 16, "%s.%d", clean, i);
+        (void)snprintf(file, sizeof file, "%s.BDR", ret_base);
+        int fd = openat(folder->fd, file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+        if (fd >= 0)
+            return fd;
+        if (errno != EEXIST) {
+            (void)error_set_errno(error, "Badmail");
+            return -1;
+        }
+    }
+    (void)error_set(error, "Badmail: no free name for %s", clean);
+    return -1;
+}
+
+static void put_known(struct buf *out, const char *label, struct slice text)
+{
+    if (slice_is_absent(text))
+        return;
+    buf_append_text(out, label);
+    for (size_t i = 0; i < text.size; i++) {
+        unsigned char c = (unsigned char)text.data[i];
+        if (c < 0x20 || c == 0x7f)
+            buf_printf(out, "\\x%02x", c);
+        else
+            buf_append_byte(out, (char)c);
+    }
+    buf_append_byte(out, '\n');
+}
+
+static void put_reason(struct buf *out, const struct badmail *about)
+{
+    char time[25], id[17];
+    clock_rfc3339(about->time_ms, time);
+    store_id_text(about->id, id);
+    put_known(out, "Reason:     ", about->reason);
+    put_known(out, "Status:     ", about->status);
+    put_known(out, "File:       ", about->name);
+    put_known(out, "Owner:      ", about->owner);
+    put_known(out, "Sender:     ", about->sender);
+    put_known(out, "Recipients: ", about->recipients);
+    if (about->id)
+        put_known(out, "Queue id:   ", slice_of(id));
+    put_known(out, "Time:       ", slice_of(time));
+    buf_append_text(out, "\nMend the message beside this file (.BAD) and move it into Pickup to send it.\n");
+}
+
+static void put_properties(struct buf *out, const struct badmail *about)
+{
+    char time[25], id[17];
+    clock_rfc3339(about->time_ms, time);
+    store_id_text(about->id, id);
+    json_open(out, '{');
+    json_put_text(out, "reason", about->reason);
+    json_put_text(out, "status", about->status);
+    json_put_text(out, "file", about->name);
+    json_put_text(out, "owner", about->owner);
+    json_put_text(out, "sender", about->sender);
+    json_put_text(out, "recipients", about->recipients);
+    json_put_text(out, "id", about->id ? slice_of(id) : SLICE_NONE);
+    json_put_text(out, "time", slice_of(time));
+    json_close(out, '}');
+    buf_append_byte(out, '\n');
+}
+
+/* Reason and properties, durable (B1); the base name is then ours. */
+static bool write_reason(const struct badmail_folder *folder, const struct badmail *about,
+                         char ret_base[NAME_SIZE_MAX + 16], struct error *error)
+{
+    int fd = claim_base(folder, about->name, ret_base, error);
+    if (fd < 0)
+        return false;
+    struct buf text = {0}, properties = {0};
+    char file[NAME_SIZE_MAX + 24];
+    put_reason(&text, about);
+    put_properties(&properties, about);
+    (void)snprintf(file, sizeof file, "%s.BDP", ret_base);
+    bool is_done = file_write_all(fd, buf_slice(&text), error)
+                   && (fsync(fd) == 0 || error_set_errno(error, "fsync"));
+    if (close(fd) != 0 && is_done)
+        is_done = error_set_errno(error, "close");
+    is_done = is_done && file_publish(folder->fd, file, buf_slice(&properties), FILE_SYNC, error)
+              && file_sync_folder(folder->fd, error);
+    buf_finish(&text);
+    buf_finish(&properties);
+    return is_done;
+}
+
+bool badmail_write(const struct badmail_folder *folder, struct slice message,
+                   const struct badmail *about, struct error *error)
+{
+    char base[NAME_SIZE_MAX + 16], file[NAME_SIZE_MAX + 24];
+    if (!write_reason(folder, about, base, error))
+        return false;
+    (void)snprintf(file, sizeof file, "%s.BAD", base);
+    return file_publish(folder->fd, file, message, FILE_SYNC, error)
+           && file_sync_folder(folder->fd, error);
+}
+
+/* For a Badmail on another file system: copied and synced before the original goes. */
+static bool copy_over(const struct badmail_folder *folder, int folder_fd, const char *file_name,
+                      const char *to, struct error *error)
+{
+    int fd = openat(folder_fd, file_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(error, file_name);
+    struct buf bytes = {0};
+    struct stat is;
+    bool is_done = fstat(fd, &is) == 0 && S_ISREG(is.st_mode);
+    if (!is_done)
+        (void)error_set(error, "Badmail is on another file system and this is no plain file");
+    is_done = is_done && file_read(fd, COPY_SIZE_MAX, &bytes, error)
+              && file_publish(folder->fd, to, buf_slice(&bytes), FILE_SYNC, error)
+              && file_sync_folder(folder->fd, error);
+    if (is_done && unlinkat(folder_fd, file_name, 0) != 0)
+        is_done = error_set_errno(error, file_name);
+    close(fd);
+    buf_finish(&bytes);
+    return is_done;
+}
+
+bool badmail_move(const struct badmail_folder *folder, int folder_fd, const char *file_name,
+                  const struct badmail *about, struct error *error)
+{
+    char base[NAME_SIZE_MAX + 16], file[NAME_SIZE_MAX + 24];
+    if (!write_reason(folder, about, base, error))
+        return false;
+    (void)snprintf(file, sizeof file, "%s.BAD", base);
+    if (renameat(folder_fd, file_name, folder->fd, file) == 0)
+        return file_sync_folder(folder->fd, error);
+    if (errno == EXDEV)
+        return copy_over(folder, folder_fd, file_name, file, error);
+    (void)error_set_errno(error, file_name);
+    /* Without its message a reason would only puzzle. */
+    (void)snprintf(file, sizeof file, "%s.BDR", base);
+    (void)unlinkat(folder->fd, file, 0);
+    (void)snprintf(file, sizeof file, "%s.BDP", base);
+    (void)unlinkat(folder->fd, file, 0);
+    return false;
+}

@@ -1,0 +1,237 @@
+#include "outcome/event.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { BUFFER_SIZE_MAX = 256 * 1024, TEXT_SIZE_MAX = 1024 };
+
+struct event_log {
+    pthread_mutex_t mutex;
+    struct buf lines;        /* not yet written */
+    char *path;              /* NULL: no file */
+    int file_fd;
+    uint64_t file_size, rotate_size;
+    int keep;
+    bool is_stdout;
+    uint64_t lost_lines;     /* since writing last worked */
+    uint64_t waiting_lines;  /* in `lines` */
+};
+
+static const char *const kind_names[EVENT_KIND_COUNT] = {
+    [EVENT_STARTED] = "started",     [EVENT_STOPPED] = "stopped",   [EVENT_RELOADED] = "reloaded",
+    [EVENT_TAKEN] = "taken",         [EVENT_QUEUED] = "queued",     [EVENT_REFUSED] = "refused",
+    [EVENT_REJECTED] = "rejected",   [EVENT_SKIPPED] = "skipped",   [EVENT_CONNECTED] = "connected",
+    [EVENT_DISCONNECTED] = "disconnected", [EVENT_DELIVERED] = "delivered",
+    [EVENT_DEFERRED] = "deferred",   [EVENT_BOUNCED] = "bounced",   [EVENT_EXPIRED] = "expired",
+    [EVENT_UNKNOWN] = "unknown",     [EVENT_NOTICE] = "notice",     [EVENT_BADMAIL] = "badmail",
+    [EVENT_HELD] = "held",           [EVENT_RELEASED] = "released", [EVENT_RETRIED] = "retried",
+    [EVENT_REMOVED] = "removed",     [EVENT_REROUTED] = "rerouted", [EVENT_DONE] = "done",
+    [EVENT_WARNING] = "warning",     [EVENT_ERROR] = "error",
+};
+
+const char *event_kind_name(enum event_kind kind)
+{
+    CHECK(kind < EVENT_KIND_COUNT);
+    return kind_names[kind];
+}
+
+static bool open_file(struct event_log *log, struct error *error)
+{
+    log->file_fd = open(log->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (log->file_fd < 0)
+        return error_set_errno(error, log->path);
+    struct stat is;
+    log->file_size = fstat(log->file_fd, &is) == 0 ? (uint64_t)is.st_size : 0;
+    return true;
+}
+
+struct event_log *event_log_open(const struct config *config, struct error *error)
+{
+    struct event_log *log = mem_alloc(sizeof *log);
+    pthread_mutex_init(&log->mutex, NULL);
+    log->file_fd = -1;
+    log->rotate_size = config->events.rotate_size;
+    log->keep = config->events.keep;
+    log->is_stdout = config->events.is_stdout;
+    if (config->events.file && config->events.file[0]) {
+        log->path = mem_copy_text(config->events.file);
+        char *folder = mem_copy_text(log->path);
+        char *slash = strrchr(folder, '/');
+        if (slash)
+            *slash = '\0';
+        bool is_open = (!slash || file_make_folder(folder, 0750, error)) && open_file(log, error);
+        free(folder);
+        if (!is_open) {
+            event_log_close(&log);
+            return NULL;
+        }
+    }
+    return log;
+}
+
+void event_log_close(struct event_log **log)
+{
+    if (!*log)
+        return;
+    event_flush(*log);
+    if ((*log)->file_fd >= 0)
+        close((*log)->file_fd);
+    pthread_mutex_destroy(&(*log)->mutex);
+    buf_finish(&(*log)->lines);
+    free((*log)->path);
+    free(*log);
+    *log = NULL;
+}
+
+static void put_id(struct buf *out, const char *key, uint64_t id)
+{
+    char text[17];
+    if (id == 0)
+        return;
+    store_id_text(id, text);
+    json_put_text(out, key, slice_of(text));
+}
+
+static void put_text(struct buf *out, const char *key, struct slice text)
+{
+    if (slice_is_absent(text))
+        return;
+    if (text.size > TEXT_SIZE_MAX)
+        text.size = TEXT_SIZE_MAX;
+    json_put_text(out, key, text);
+}
+
+static void put_positive(struct buf *out, const char *key, int64_t number)
+{
+    if (number > 0)
+        json_put_number(out, key, number);
+}
+
+static void put_duration(struct buf *out, const char *key, int64_t ms)
+{
+    if (ms >= 0)
+        json_put_number(out, key, ms);
+}
+
+static void put_time(struct buf *out, const char *key, int64_t wall_ms)
+{
+    char text[25];
+    clock_rfc3339(wall_ms, text);
+    json_put_text(out, key, slice_of(text));
+}
+
+static void put_line(struct buf *out, const struct event *event)
+{
+    json_open(out, '{');
+    put_time(out, "time", clock_wall_ms());
+    json_put_text(out, "event", slice_of(event_kind_name(event->kind)));
+    put_id(out, "id", event->id);
+    put_id(out, "about", event->about);
+    put_text(out, "pickup", event->pickup);
+    put_text(out, "message_id", event->message_id);
+    put_text(out, "from", event->sender);
+    put_text(out, "to", event->recipient);
+    put_text(out, "owner", event->owner);
+    put_text(out, "dialect", event->dialect);
+    put_text(out, "repairs", event->repairs);
+    put_text(out, "mx", event->host);
+    put_text(out, "ip", event->address);
+    put_text(out, "tls", event->tls);
+    put_text(out, "stage", event->stage);
+    put_positive(out, "code", event->code);
+    put_text(out, "status", event->status);
+    put_text(out, "reply", event->reply);
+    put_text(out, "reason", event->reason);
+    put_text(out, "note", event->note);
+    put_positive(out, "attempt", event->attempt);
+    if (event->next_ms)
+        put_time(out, "next", event->next_ms);
+    put_positive(out, "size", event->size);
+    put_positive(out, "recipients", event->recipients);
+    put_duration(out, "delay_ms", event->delay_ms);
+    put_duration(out, "connect_ms", event->connect_ms);
+    put_duration(out, "transaction_ms", event->transaction_ms);
+    json_close(out, '}');
+    buf_append_byte(out, '\n');
+}
+
+static void rotate(struct event_log *log)
+{
+    char from[4200], to[4200];
+    for (int i = log->keep - 1; i >= 1; i--) {
+        (void)snprintf(from, sizeof from, "%s.%d", log->path, i);
+        (void)snprintf(to, sizeof to, "%s.%d", log->path, i + 1);
+        (void)rename(from, to); /* a gap in the row is no harm */
+    }
+    (void)snprintf(to, sizeof to, "%s.1", log->path);
+    if (rename(log->path, to) != 0)
+        return; /* goes on in the old file */
+    int old_fd = log->file_fd;
+    struct error error;
+    if (open_file(log, &error))
+        close(old_fd);
+    else
+        log->file_fd = old_fd;
+}
+
+/* Writes what waits; the mutex is held. A failing disk loses lines, never mail (V4). */
+static void write_lines(struct event_log *log)
+{
+    struct error error;
+    if (log->lines.size == 0)
+        return;
+    if (log->is_stdout)
+        (void)file_write_all(STDOUT_FILENO, buf_slice(&log->lines), &error);
+    if (log->file_fd >= 0) {
+        if (file_write_all(log->file_fd, buf_slice(&log->lines), &error))
+            log->file_size += log->lines.size;
+        else
+            log->lost_lines += log->waiting_lines;
+    }
+    buf_clear(&log->lines);
+    log->waiting_lines = 0;
+    if (log->file_fd >= 0 && log->rotate_size && log->file_size >= log->rotate_size)
+        rotate(log);
+}
+
+static void tell_lost(struct event_log *log)
+{
+    struct event event = EVENT(EVENT_WARNING);
+    char note[80];
+    (void)snprintf(note, sizeof note, "up to %llu event lines could not be written",
+                   (unsigned long long)log->lost_lines);
+    event.note = slice_of(note);
+    log->lost_lines = 0;
+    put_line(&log->lines, &event);
+    log->waiting_lines++;
+}
+
+void event_put(struct event_log *log, const struct event *event)
+{
+    pthread_mutex_lock(&log->mutex);
+    if (log->lost_lines)
+        tell_lost(log);
+    put_line(&log->lines, event);
+    log->waiting_lines++;
+    if (log->lines.size >= BUFFER_SIZE_MAX)
+        write_lines(log);
+    pthread_mutex_unlock(&log->mutex);
+}
+
+void event_flush(struct event_log *log)
+{
+    pthread_mutex_lock(&log->mutex);
+    write_lines(log);
+    pthread_mutex_unlock(&log->mutex);
+}

@@ -1,0 +1,91 @@
+#include "pickup/prepare.h"
+
+#include <stdlib.h>
+
+enum content_result prepare_message(struct arena *arena, const struct config *config,
+                                    struct slice file, const struct prepare_about *about,
+                                    struct prepared *ret_prepared, struct error *error)
+{
+    static const enum content_dots dots[] = {
+        [CONFIG_DOTS_AUTO] = DOTS_AUTO,
+        [CONFIG_DOTS_NEVER] = DOTS_NEVER,
+        [CONFIG_DOTS_ALWAYS] = DOTS_ALWAYS,
+    };
+    struct header_limits limits = {config->limits.header_size, (size_t)config->limits.header_count};
+    struct envelope_options options = {
+        .default_domain = slice_of(config->default_domain),
+        .default_sender = slice_of(config->default_sender),
+        .recipient_count_max = (size_t)config->limits.recipients,
+        .x_lines_anywhere = config->pickup.is_x_lines_anywhere,
+    };
+    char id[17];
+
+    *ret_prepared = (struct prepared){0};
+    if (file.size == 0) {
+        (void)error_set(error, "empty: the writer left nothing in it");
+        return CONTENT_BAD;
+    }
+    if (!header_scan(arena, file, &limits, &ret_prepared->header, error)
+        || !envelope_find(arena, file, &ret_prepared->header, &options, &ret_prepared->envelope, error))
+        return CONTENT_BAD;
+    store_id_text(about->id, id);
+    struct content_stamp stamp = {
+        .host = slice_of(config->hostname),
+        .pickup_name = about->name,
+        .owner = about->owner,
+        .queue_id = slice_make(id, 16),
+        .time_ms = about->time_ms,
+        .zone_s = about->zone_s,
+        .dots = dots[config->pickup.dots],
+        .hop_count_max = (size_t)config->limits.hops,
+    };
+    enum content_result result =
+        content_build(arena, file, &ret_prepared->header, &ret_prepared->envelope, &stamp,
+                      &ret_prepared->content, &ret_prepared->facts, error);
+    if (result != CONTENT_DONE)
+        buf_finish(&ret_prepared->content);
+    return result;
+}
+
+static unsigned flags_of(const struct prepared *prepared)
+{
+    unsigned flags = 0;
+    if (prepared->facts.has_8bit_body)
+        flags |= MESSAGE_8BIT;
+    if (prepared->facts.has_8bit_header)
+        flags |= MESSAGE_8BIT_HEADER | MESSAGE_SMTPUTF8;
+    if (prepared->envelope.is_smtputf8)
+        flags |= MESSAGE_SMTPUTF8;
+    if (prepared->facts.has_leading_dot)
+        flags |= MESSAGE_LEADING_DOT;
+    return flags;
+}
+
+struct queued *prepare_queued(struct arena *arena, struct prepared *prepared,
+                              const struct prepare_about *about)
+{
+    const struct envelope *envelope = &prepared->envelope;
+    struct store_recipient *recipients =
+        arena_alloc(arena, envelope->recipient_count * sizeof *recipients);
+    int64_t due_ms =
+        envelope->deliver_at_ms > about->time_ms ? envelope->deliver_at_ms : about->time_ms;
+    for (size_t i = 0; i < envelope->recipient_count; i++) {
+        const struct envelope_recipient *from = &envelope->recipients[i];
+        recipients[i] = (struct store_recipient){
+            .message_id = about->id, .number = (unsigned)i, .address = from->address.text,
+            .domain = from->address.domain, .orcpt = from->orcpt, .notify = from->notify,
+            .state = STATE_QUEUED, .next_ms = due_ms, .priority = envelope->priority,
+        };
+    }
+    struct store_message message = {
+        .id = about->id, .arrived_ms = about->time_ms, .sender = envelope->sender.text,
+        .envid = envelope->envid, .auth = envelope->auth, .ret = envelope->ret,
+        .flags = flags_of(prepared), .priority = envelope->priority, .pickup_name = about->name,
+        .owner = about->owner, .message_id = prepared->facts.message_id,
+        .subject = prepared->facts.subject, .size = prepared->content.size,
+        .header_size = prepared->facts.header_size,
+        .is_in_file = prepared->content.size > STORE_INLINE_SIZE_MAX,
+    };
+    char *content = message.is_in_file ? NULL : buf_take(&prepared->content);
+    return queued_create(&message, recipients, envelope->recipient_count, content);
+}

@@ -1,0 +1,323 @@
+#include "store/sqlite_private.h"
+
+#include "base/mem.h"
+#include "os/file.h"
+#include "store/schema.h" /* made from schema.sql */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    PAGE_SIZE = 4096,
+    BUSY_MS = 5000,
+    CHECKPOINT_PAGES = 4096,              /* 16 MiB of WAL, then it is copied into the database */
+    CHECKPOINT_PAGES_WAIT = 8 * CHECKPOINT_PAGES, /* readers kept it from starting over: wait for them */
+    WAL_SIZE_KEPT = 32 * 1024 * 1024,     /* a longer WAL is cut to this when it starts over */
+    TIDY_LIVE_SIZE_MAX = 32 * 1024 * 1024, /* what a tidying may have to copy */
+    TIDY_FREE_SIZE_MIN = 64 * 1024 * 1024,
+};
+
+/* Version N is made from N-1 by row N-1. Add rows; never change one that was released. */
+static const char *const migrations[SCHEMA_VERSION] = {schema_1};
+
+static const char writer_settings[] =
+    "PRAGMA synchronous = FULL;"     /* Q1: the WAL is synced at every commit */
+    "PRAGMA secure_delete = OFF;"    /* Debian's default would write zeros over each message that is done */
+    "PRAGMA temp_store = MEMORY;"
+    "PRAGMA cache_size = -16384;"    /* KiB */
+    "PRAGMA cell_size_check = ON;"
+    "PRAGMA trusted_schema = OFF;";
+static const char reader_settings[] =
+    "PRAGMA query_only = ON; PRAGMA cache_size = -4096; PRAGMA trusted_schema = OFF;";
+
+static bool database_execute(struct store *store, const char *sql, struct error *error)
+{
+    return sqlite3_exec(store->db, sql, NULL, NULL, NULL) == SQLITE_OK || store_fail(store, error);
+}
+
+static bool database_number(struct store *store, const char *sql, int64_t *ret_number, struct error *error)
+{
+    sqlite3_stmt *statement;
+    if (sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL) != SQLITE_OK)
+        return store_fail(store, error);
+    bool is_done = statement_number(store, statement, 0, ret_number, error);
+    sqlite3_finalize(statement);
+    return is_done;
+}
+
+/* The commit before this call is durable whatever happens here, so nothing here fails it: what a checkpoint could
+ * not copy stays in the WAL, and the next one copies all of it again. */
+static int after_commit(void *arg, sqlite3 *db, const char *schema, int pages)
+{
+    (void)arg;
+    if (pages >= CHECKPOINT_PAGES)
+        (void)sqlite3_wal_checkpoint_v2(
+            db, schema, pages < CHECKPOINT_PAGES_WAIT ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART, NULL,
+            NULL);
+    return SQLITE_OK;
+}
+
+static bool migrate_steps(struct store *store, int64_t from, struct error *error)
+{
+    char sql[96];
+    for (int64_t version = from; version < SCHEMA_VERSION; version++)
+        if (!database_execute(store, migrations[version], error))
+            return false;
+    (void)snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d;", APPLICATION_ID,
+                   SCHEMA_VERSION);
+    return database_execute(store, sql, error) && database_execute(store, "COMMIT", error);
+}
+
+static bool version_refuse(const struct store *store, int64_t version, struct error *error)
+{
+    if (version > SCHEMA_VERSION)
+        return error_set(error, "%s: made by a newer mailroot (schema %lld, this one knows %d): install that version "
+                         "again", store->file, (long long)version, SCHEMA_VERSION);
+    return error_set(error, "%s: made by an older mailroot (schema %lld) and not yet migrated: `mailroot run` does it",
+                     store->file, (long long)version);
+}
+
+/* All steps in one transaction: after a crash the queue has the old version or the new one. */
+static bool database_migrate(struct store *store, struct error *error)
+{
+    int64_t version, application, tables;
+    if (!database_number(store, "PRAGMA user_version", &version, error)
+        || !database_number(store, "PRAGMA application_id", &application, error)
+        || !database_number(store, "SELECT count(*) FROM sqlite_master", &tables, error))
+        return false;
+    if (version == 0 ? tables != 0 : application != APPLICATION_ID)
+        return error_set(error, "%s: this is an SQLite database, but no queue of mailroot's: move it elsewhere",
+                         store->file);
+    if (version == SCHEMA_VERSION)
+        return true;
+    if (version > SCHEMA_VERSION || store->mode == STORE_READER)
+        return version_refuse(store, version, error);
+    if (!database_execute(store, "BEGIN IMMEDIATE", error))
+        return false;
+    if (migrate_steps(store, version, error))
+        return true;
+    (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL); /* closing it would do the same */
+    return false;
+}
+
+/* The reserve is kept beyond the file's end, where SQLite does not look: what is on its way can be delivered and
+ * settled on a full disk. */
+static void wal_reserve(const struct store *store)
+{
+    char path[4096];
+    if ((size_t)snprintf(path, sizeof path, "%s-wal", store->file) >= sizeof path)
+        return;
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return;
+    (void)fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, WAL_SIZE_KEPT); /* not every file system has it */
+    close(fd);
+}
+
+static bool wal_turn_on(struct store *store, struct error *error)
+{
+    char sql[160];
+    sqlite3_stmt *statement;
+    (void)snprintf(sql, sizeof sql, "PRAGMA page_size = %d; PRAGMA journal_size_limit = %d;", PAGE_SIZE,
+                   WAL_SIZE_KEPT);
+    if (!database_execute(store, sql, error))
+        return false;
+    if (sqlite3_prepare_v2(store->db, "PRAGMA journal_mode = WAL", -1, &statement, NULL) != SQLITE_OK)
+        return store_fail(store, error);
+    enum step step = statement_step(store, statement, error);
+    bool is_wal = step == STEP_ROW && slice_equals(column_slice(statement, 0), SLICE("wal"));
+    sqlite3_finalize(statement);
+    if (step == STEP_ROW && !is_wal)
+        return error_set(error, "%s: SQLite's WAL does not work here: the queue needs a local file system",
+                         store->file);
+    return is_wal;
+}
+
+static bool writer_prepare(struct store *store, struct error *error)
+{
+    if (!wal_turn_on(store, error) || !database_execute(store, writer_settings, error)
+        || !database_migrate(store, error))
+        return false;
+    sqlite3_wal_hook(store->db, after_commit, NULL);
+    wal_reserve(store);
+    sqlite3_stmt *statement = statement_start(store, STATEMENT_READ_HIGHEST, error);
+    int64_t highest;
+    if (!statement || !statement_number(store, statement, 0, &highest, error))
+        return false;
+    store->highest_stored = store->highest_seen = (uint64_t)highest;
+    return true;
+}
+
+/* Made here and not by SQLite, so that no other user can read it whatever the umask; -wal and -shm get the same. */
+static bool file_prepare(const char *path, enum store_mode mode, struct error *error)
+{
+    struct stat is;
+    if (mode == STORE_READER) {
+        if (stat(path, &is) == 0)
+            return true;
+        if (errno == ENOENT)
+            return error_set(error, "%s: no queue here yet: `mailroot run` makes it (is `root` in the config right?)",
+                             path);
+        return error_set_errno(error, path);
+    }
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return error_set_errno(error, path);
+    close(fd);
+    return true;
+}
+
+bool database_open(const char *path, enum store_mode mode, struct store **ret_store, struct error *error)
+{
+    if (!file_prepare(path, mode, error))
+        return false;
+    struct store *store = mem_alloc(sizeof *store);
+    store->file = mem_copy_text(path);
+    store->mode = mode;
+    int access = mode == STORE_WRITER ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
+    bool is_open = sqlite3_open_v2(path, &store->db, access | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK;
+    if (!store->db)
+        mem_exhausted(sizeof *store);
+    sqlite3_extended_result_codes(store->db, 1);
+    sqlite3_busy_timeout(store->db, BUSY_MS);
+    if (!is_open)
+        (void)store_fail(store, error);
+    else if (mode == STORE_WRITER)
+        is_open = writer_prepare(store, error);
+    else
+        is_open = database_execute(store, reader_settings, error) && database_migrate(store, error);
+    if (!is_open) {
+        store_close(&store);
+        return false;
+    }
+    *ret_store = store;
+    return true;
+}
+
+static bool is_named(void *arg, uint64_t id)
+{
+    struct store *store = arg;
+    struct error error;
+    int64_t is_in_file;
+    sqlite3_stmt *statement = statement_start(store, STATEMENT_HAS_BODY, &error);
+    if (!statement)
+        return true;
+    bind_id(statement, 1, id);
+    /* What can't be read may name it: the file stays. */
+    return !statement_number(store, statement, 0, &is_in_file, &error) || is_in_file != 0;
+}
+
+bool store_open(const char *dir, enum store_mode mode, struct store **ret_store, struct error *error)
+{
+    char path[4096];
+    struct store *store;
+    if ((size_t)snprintf(path, sizeof path, "%s/queue.db", dir) >= sizeof path)
+        return error_set(error, "%s: path too long", dir);
+    if (mode == STORE_WRITER && (!file_make_folder(dir, 0750, error) || !body_folder_make(dir, error)))
+        return false;
+    if (!database_open(path, mode, &store, error))
+        return false;
+    store->dir = mem_copy_text(dir);
+    if (mode == STORE_WRITER) {
+        body_sweep(dir, NULL, is_named, store);
+        store_tidy(store);
+    }
+    *ret_store = store;
+    return true;
+}
+
+void store_close(struct store **store)
+{
+    struct store *s = *store;
+    if (!s)
+        return;
+    statements_finish(s);
+    CHECK(sqlite3_close(s->db) == SQLITE_OK); /* an open transaction is rolled back */
+    free(s->forgotten);
+    free(s->dir);
+    free(s->file);
+    free(s);
+    *store = NULL;
+}
+
+/* VACUUM copies what lives and cuts off the rest, atomically; it is asked for only when that is little. */
+void store_tidy(struct store *store)
+{
+    int64_t pages, free_pages;
+    CHECK(store->mode == STORE_WRITER && !store->is_in_transaction);
+    if (!database_number(store, "PRAGMA page_count", &pages, NULL)
+        || !database_number(store, "PRAGMA freelist_count", &free_pages, NULL))
+        return;
+    if (free_pages * PAGE_SIZE < TIDY_FREE_SIZE_MIN || (pages - free_pages) * PAGE_SIZE > TIDY_LIVE_SIZE_MAX)
+        return;
+    (void)database_execute(store, "VACUUM", NULL); /* a disk too full for it only keeps the space */
+}
+
+bool store_begin(struct store *store, struct error *error)
+{
+    CHECK(store->mode == STORE_WRITER && !store->is_in_transaction);
+    store->is_failed = false;
+    store->forgotten_count = 0;
+    store->highest_seen = store->highest_stored;
+    sqlite3_stmt *statement = statement_start(store, STATEMENT_BEGIN, error);
+    if (!statement || !statement_run(store, statement, error))
+        return false;
+    store->is_in_transaction = true;
+    return true;
+}
+
+static bool highest_write(struct store *store, struct error *error)
+{
+    if (store->highest_seen == store->highest_stored)
+        return true;
+    sqlite3_stmt *statement = statement_start(store, STATEMENT_WRITE_HIGHEST, error);
+    if (!statement)
+        return false;
+    bind_id(statement, 1, store->highest_seen);
+    return statement_run(store, statement, error);
+}
+
+static bool commit_write(struct store *store, struct error *error)
+{
+    if (store->is_failed) {
+        *error = store->failure;
+        return false;
+    }
+    sqlite3_stmt *statement = statement_start(store, STATEMENT_COMMIT, error);
+    return statement && highest_write(store, error) && statement_run(store, statement, error);
+}
+
+bool store_commit(struct store *store, struct error *error)
+{
+    struct error cause;
+    CHECK(store->is_in_transaction);
+    if (!commit_write(store, &cause)) {
+        store_rollback(store);
+        return error_set(error, "%s", cause.text);
+    }
+    CHECK(sqlite3_get_autocommit(store->db));
+    store->is_in_transaction = false;
+    store->highest_stored = store->highest_seen;
+    body_remove(store->dir, store->forgotten, store->forgotten_count);
+    store->forgotten_count = 0;
+    return true;
+}
+
+void store_rollback(struct store *store)
+{
+    CHECK(store->is_in_transaction);
+    /* Some errors (disk full, I/O) have made SQLite roll back by itself. */
+    if (!sqlite3_get_autocommit(store->db)) {
+        int result = sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+        CHECK(result == SQLITE_OK || sqlite3_get_autocommit(store->db));
+    }
+    store->is_in_transaction = false;
+    store->is_failed = false;
+    store->forgotten_count = 0;
+    store->highest_seen = store->highest_stored;
+    memset(store->hints, 0, sizeof store->hints); /* what was final may be open again */
+}

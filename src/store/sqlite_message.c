@@ -1,0 +1,318 @@
+#include "store/sqlite_private.h"
+
+#include "base/mem.h"
+
+static void bind_number(sqlite3_stmt *statement, int index, int64_t number)
+{
+    CHECK(sqlite3_bind_int64(statement, index, number) == SQLITE_OK);
+}
+
+static bool add_row(struct store *store, const struct store_message *m, struct error *error)
+{
+    sqlite3_stmt *s = statement_start(store, STATEMENT_ADD_MESSAGE, error);
+    if (!s)
+        return false;
+    bind_id(s, 1, m->id);
+    bind_number(s, 2, m->arrived_ms);
+    bind_slice(s, 3, m->sender);
+    bind_slice(s, 4, m->envid);
+    bind_slice(s, 5, m->auth);
+    bind_number(s, 6, m->ret);
+    bind_number(s, 7, m->flags);
+    bind_number(s, 8, m->priority);
+    bind_slice(s, 9, m->pickup_name);
+    bind_slice(s, 10, m->owner);
+    bind_slice(s, 11, m->message_id);
+    bind_slice(s, 12, m->subject);
+    bind_number(s, 13, (int64_t)m->size);
+    bind_number(s, 14, (int64_t)m->header_size);
+    bind_number(s, 15, m->is_in_file);
+    return statement_run(store, s, error);
+}
+
+static bool add_content(struct store *store, const struct store_message *m, struct error *error)
+{
+    if (m->is_in_file)
+        return true;
+    sqlite3_stmt *s = statement_start(store, STATEMENT_ADD_CONTENT, error);
+    if (!s)
+        return false;
+    bind_id(s, 1, m->id);
+    CHECK(sqlite3_bind_blob64(s, 2, m->content.data, m->content.size, SQLITE_STATIC) == SQLITE_OK);
+    return statement_run(store, s, error);
+}
+
+static bool add_recipient(struct store *store, const struct store_recipient *r, const struct store_message *m,
+                          struct error *error)
+{
+    sqlite3_stmt *s = statement_start(store, STATEMENT_ADD_RECIPIENT, error);
+    if (!s)
+        return false;
+    bind_id(s, 1, m->id);
+    bind_number(s, 2, r->number);
+    bind_slice(s, 3, r->address);
+    bind_slice(s, 4, r->domain);
+    bind_slice(s, 5, r->orcpt);
+    bind_number(s, 6, r->notify);
+    bind_number(s, 7, r->state);
+    bind_number(s, 8, r->attempts);
+    bind_number(s, 9, r->next_ms);
+    bind_number(s, 10, r->last_attempt_ms);
+    bind_number(s, 11, r->is_delay_noticed);
+    bind_slice(s, 12, r->last_status);
+    bind_slice(s, 13, r->last_reply);
+    bind_slice(s, 14, r->last_host);
+    bind_slice(s, 15, r->route);
+    bind_number(s, 16, m->priority);
+    return statement_run(store, s, error);
+}
+
+static void see_id(struct store *store, uint64_t id)
+{
+    if (id > store->highest_seen)
+        store->highest_seen = id;
+}
+
+bool store_add_message(struct store *store, const struct store_message *message,
+                       const struct store_recipient *recipients, size_t count, struct error *error)
+{
+    CHECK(store->is_in_transaction && count > 0);
+    CHECK(message->id != 0 && message->id <= INT64_MAX && !slice_is_absent(message->sender));
+    CHECK(message->is_in_file || !slice_is_absent(message->content));
+    CHECK(message->priority >= -1 && message->priority <= 1); /* others would never be due */
+    see_id(store, message->id);
+    if (!add_row(store, message, error) || !add_content(store, message, error))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (!add_recipient(store, &recipients[i], message, error))
+            return false;
+    return true;
+}
+
+bool store_add_intake(struct store *store, uint64_t first, uint64_t last, struct error *error)
+{
+    CHECK(store->is_in_transaction && first != 0 && first <= last);
+    see_id(store, last);
+    sqlite3_stmt *s = statement_start(store, STATEMENT_ADD_INTAKE, error);
+    if (!s)
+        return false;
+    bind_id(s, 1, first);
+    bind_id(s, 2, last);
+    return statement_run(store, s, error);
+}
+
+/* Runs a statement whose only parameter is an id. */
+static bool run_with_id(struct store *store, enum statement which, uint64_t id, struct error *error)
+{
+    sqlite3_stmt *s = statement_start(store, which, error);
+    if (!s)
+        return false;
+    bind_id(s, 1, id);
+    return statement_run(store, s, error);
+}
+
+bool store_drop_intake(struct store *store, uint64_t first, struct error *error)
+{
+    CHECK(store->is_in_transaction);
+    return run_with_id(store, STATEMENT_DROP_INTAKE, first, error);
+}
+
+/* The number a query with the id as its only parameter gives, 0 without a row. */
+static bool number_by_id(struct store *store, enum statement which, uint64_t id, int64_t *ret_number)
+{
+    struct error error;
+    sqlite3_stmt *s = statement_start(store, which, &error);
+    if (!s)
+        return false;
+    bind_id(s, 1, id);
+    return statement_number(store, s, 0, ret_number, &error);
+}
+
+enum store_known store_knows(struct store *store, uint64_t id)
+{
+    int64_t number;
+    if (id == 0 || id > INT64_MAX)
+        return STORE_ID_UNKNOWN;
+    if (!number_by_id(store, STATEMENT_FIND_INTAKE, id, &number))
+        return STORE_ID_FAILED;
+    if (number >= (int64_t)id)
+        return STORE_ID_TAKEN;
+    if (!number_by_id(store, STATEMENT_HAS_MESSAGE, id, &number))
+        return STORE_ID_FAILED;
+    return number == (int64_t)id ? STORE_ID_TAKEN : STORE_ID_UNKNOWN;
+}
+
+bool store_last_id(struct store *store, uint64_t *ret_id, struct error *error)
+{
+    int64_t id;
+    sqlite3_stmt *s = statement_start(store, STATEMENT_READ_HIGHEST, error);
+    if (!s || !statement_number(store, s, 0, &id, error))
+        return false;
+    *ret_id = (uint64_t)id;
+    return true;
+}
+
+bool store_settle(struct store *store, const struct store_settlement *settlement, struct error *error)
+{
+    CHECK(store->is_in_transaction);
+    sqlite3_stmt *s = statement_start(store, STATEMENT_SETTLE, error);
+    if (!s)
+        return false;
+    bind_id(s, 1, settlement->message_id);
+    bind_number(s, 2, settlement->number);
+    bind_number(s, 3, settlement->state);
+    bind_number(s, 4, settlement->attempts);
+    bind_number(s, 5, settlement->next_ms);
+    bind_number(s, 6, settlement->last_attempt_ms);
+    bind_number(s, 7, settlement->is_delay_noticed);
+    bind_slice(s, 8, settlement->status);
+    bind_slice(s, 9, settlement->reply);
+    bind_slice(s, 10, settlement->host);
+    return statement_run(store, s, error);
+}
+
+static struct finish_hint *hint_of(struct store *store, uint64_t id)
+{
+    return &store->hints[(id ^ id >> 20) % HINT_COUNT];
+}
+
+/* The first recipient that has no final state yet; -1 if there is none. */
+static bool find_open(struct store *store, uint64_t id, int64_t *ret_number, struct error *error)
+{
+    struct finish_hint *hint = hint_of(store, id);
+    sqlite3_stmt *s = statement_start(store, STATEMENT_FIND_OPEN, error);
+    if (!s)
+        return false;
+    bind_id(s, 1, id);
+    bind_number(s, 2, hint->id == id ? hint->number : 0);
+    if (!statement_number(store, s, -1, ret_number, error))
+        return false;
+    *hint = (struct finish_hint){id, *ret_number < 0 ? 0 : (unsigned)*ret_number};
+    return true;
+}
+
+void store_forget_body(struct store *store, uint64_t id)
+{
+    if (store->forgotten_count == store->forgotten_capacity) {
+        store->forgotten_capacity = store->forgotten_capacity ? 2 * store->forgotten_capacity : 16;
+        store->forgotten = mem_resize(store->forgotten, store->forgotten_capacity * sizeof *store->forgotten);
+    }
+    store->forgotten[store->forgotten_count++] = id;
+}
+
+static bool delete_message(struct store *store, uint64_t id, struct error *error)
+{
+    if (!run_with_id(store, STATEMENT_DELETE_CONTENT, id, error))
+        return false;
+    if (sqlite3_changes64(store->db) == 0)
+        store_forget_body(store, id); /* no inline content: it had a body file */
+    return run_with_id(store, STATEMENT_DELETE_RECIPIENTS, id, error)
+           && run_with_id(store, STATEMENT_DELETE_MESSAGE, id, error);
+}
+
+bool store_finish_message(struct store *store, uint64_t id, bool *ret_is_gone, struct error *error)
+{
+    int64_t open;
+    CHECK(store->is_in_transaction);
+    if (!find_open(store, id, &open, error))
+        return false;
+    if (open < 0 && !delete_message(store, id, error))
+        return false;
+    *ret_is_gone = open < 0;
+    return true;
+}
+
+bool store_load_due(struct store *store, int priority, int64_t now_ms, size_t limit,
+                    struct store_due_cursor *cursor, store_recipient_fn *fn, void *arg, struct error *error)
+{
+    sqlite3_stmt *s = statement_start(store, STATEMENT_LOAD_DUE, error);
+    if (!s)
+        return false;
+    bind_number(s, 1, priority);
+    bind_number(s, 2, now_ms);
+    bind_number(s, 3, cursor->next_ms);
+    bind_id(s, 4, cursor->message_id);
+    bind_number(s, 5, cursor->number);
+    bind_number(s, 6, (int64_t)limit);
+    enum step step;
+    while ((step = statement_step(store, s, error)) == STEP_ROW) {
+        struct store_recipient recipient;
+        column_recipient(s, &recipient);
+        *cursor = (struct store_due_cursor){recipient.next_ms, recipient.message_id, recipient.number};
+        fn(arg, &recipient);
+    }
+    return step == STEP_END;
+}
+
+bool store_next_due(struct store *store, int64_t after_ms, int64_t *ret_ms, struct error *error)
+{
+    sqlite3_stmt *s = statement_start(store, STATEMENT_NEXT_DUE, error);
+    if (!s)
+        return false;
+    bind_number(s, 1, after_ms);
+    return statement_number(store, s, INT64_MAX, ret_ms, error);
+}
+
+static bool read_content(struct store *store, struct arena *arena, struct store_message *message,
+                         struct error *error)
+{
+    sqlite3_stmt *s = statement_start(store, STATEMENT_READ_CONTENT, error);
+    if (!s)
+        return false;
+    bind_id(s, 1, message->id);
+    enum step step = statement_step(store, s, error);
+    if (step == STEP_FAILED)
+        return false;
+    if (step == STEP_END)
+        return error_set(error, "%s: the message has no content: run `mailroot queue repair`", store->file);
+    message->content = arena_copy(arena, column_slice(s, 0));
+    sqlite3_reset(s);
+    return true;
+}
+
+bool store_read_message(struct store *store, struct arena *arena, uint64_t id, bool with_content,
+                        struct store_message *ret_message, struct error *error)
+{
+    struct store_message message;
+    sqlite3_stmt *s = statement_start(store, STATEMENT_READ_MESSAGE, error);
+    if (!s)
+        return false;
+    bind_id(s, 1, id);
+    enum step step = statement_step(store, s, error);
+    if (step == STEP_FAILED)
+        return false;
+    if (step == STEP_END)
+        return error_set(error, "no such message");
+    column_message(s, &message);
+    keep_message(arena, &message);
+    sqlite3_reset(s);
+    if (with_content && !message.is_in_file && !read_content(store, arena, &message, error))
+        return false;
+    *ret_message = message;
+    return true;
+}
+
+bool store_read_recipients(struct store *store, struct arena *arena, uint64_t id,
+                           struct store_recipient **ret_recipients, size_t *ret_count, struct error *error)
+{
+    struct store_recipient *recipients = NULL;
+    size_t count = 0, capacity = 0;
+    sqlite3_stmt *s = statement_start(store, STATEMENT_READ_RECIPIENTS, error);
+    if (!s)
+        return false;
+    bind_id(s, 1, id);
+    enum step step;
+    while ((step = statement_step(store, s, error)) == STEP_ROW) {
+        if (count == capacity) {
+            capacity = capacity ? 2 * capacity : 1;
+            recipients = arena_grow(arena, recipients, count, capacity, sizeof *recipients);
+        }
+        column_recipient(s, &recipients[count]);
+        keep_recipient(arena, &recipients[count++]);
+    }
+    if (step != STEP_END)
+        return false;
+    *ret_recipients = recipients;
+    *ret_count = count;
+    return true;
+}

@@ -1,0 +1,173 @@
+#include "store/writer.h"
+
+#include "base/mem.h"
+
+#include <pthread.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+struct writer {
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    struct writer_job *first;
+    struct writer_job **last;
+    bool is_stopping;
+    struct store *store; /* the thread's */
+    struct writer_counts counts;
+};
+
+static void *writer_main(void *arg);
+
+struct writer *writer_start(const char *queue_dir, struct error *error)
+{
+    struct store *store;
+    if (!store_open(queue_dir, STORE_WRITER, &store, error))
+        return NULL;
+    struct writer *writer = mem_alloc(sizeof *writer);
+    writer->store = store;
+    writer->last = &writer->first;
+    pthread_mutex_init(&writer->mutex, NULL);
+    pthread_cond_init(&writer->wake, NULL);
+    int problem = pthread_create(&writer->thread, NULL, writer_main, writer);
+    if (problem) {
+        (void)error_set(error, "can't start the queue's thread: %s", strerrordesc_np(problem));
+        store_close(&writer->store);
+        free(writer);
+        return NULL;
+    }
+    return writer;
+}
+
+void writer_stop(struct writer **writer)
+{
+    struct writer *w = *writer;
+    if (!w)
+        return;
+    pthread_mutex_lock(&w->mutex);
+    w->is_stopping = true;
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->mutex);
+    pthread_join(w->thread, NULL);
+    store_close(&w->store);
+    pthread_cond_destroy(&w->wake);
+    pthread_mutex_destroy(&w->mutex);
+    free(w);
+    *writer = NULL;
+}
+
+void writer_submit(struct writer *writer, struct writer_job *job)
+{
+    CHECK(job->apply && job->done && job->post);
+    job->next = NULL;
+    job->is_committed = false;
+    job->is_failed = false;
+    pthread_mutex_lock(&writer->mutex);
+    CHECK(!writer->is_stopping);
+    bool was_empty = writer->first == NULL;
+    *writer->last = job;
+    writer->last = &job->next;
+    if (was_empty)
+        pthread_cond_signal(&writer->wake);
+    pthread_mutex_unlock(&writer->mutex);
+}
+
+struct writer_counts writer_counts(struct writer *writer)
+{
+    pthread_mutex_lock(&writer->mutex);
+    struct writer_counts counts = writer->counts;
+    pthread_mutex_unlock(&writer->mutex);
+    return counts;
+}
+
+/* Waits for jobs and takes a batch of them off the list; NULL when it is time to stop. */
+static struct writer_job *take_batch(struct writer *writer)
+{
+    pthread_mutex_lock(&writer->mutex);
+    while (!writer->first && !writer->is_stopping)
+        pthread_cond_wait(&writer->wake, &writer->mutex);
+    struct writer_job *batch = writer->first;
+    struct writer_job **end = &writer->first;
+    for (size_t count = 0; *end && count < WRITER_BATCH_MAX; count++)
+        end = &(*end)->next;
+    writer->first = *end;
+    if (!writer->first)
+        writer->last = &writer->first;
+    *end = NULL;
+    pthread_mutex_unlock(&writer->mutex);
+    return batch;
+}
+
+static void run_done(struct letter *letter)
+{
+    struct writer_job *job = (struct writer_job *)((char *)letter - offsetof(struct writer_job, letter));
+    job->done(job);
+}
+
+static void settle_batch(struct writer *writer, struct writer_job *batch, bool is_committed,
+                         const struct error *error)
+{
+    uint64_t jobs = 0;
+    for (struct writer_job *job = batch; job;) {
+        struct writer_job *next = job->next;
+        job->is_committed = is_committed && !job->is_failed;
+        if (!is_committed && !job->is_failed)
+            job->error = *error;
+        job->letter.run = run_done;
+        post_send(job->post, &job->letter);
+        jobs++;
+        job = next;
+    }
+    pthread_mutex_lock(&writer->mutex);
+    writer->counts.jobs += jobs;
+    writer->counts.commits += is_committed;
+    writer->counts.failures += !is_committed;
+    pthread_mutex_unlock(&writer->mutex);
+}
+
+/* All jobs of the list in one transaction; false if one of them (or begin) failed, with nothing done. */
+static bool apply_all(struct writer *writer, struct writer_job *batch, struct error *error)
+{
+    if (!store_begin(writer->store, error))
+        return false;
+    for (struct writer_job *job = batch; job; job = job->next) {
+        if (!job->apply(job, writer->store, &job->error)) {
+            *error = job->error;
+            store_rollback(writer->store);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void commit_alone(struct writer *writer, struct writer_job *job)
+{
+    struct error error = {0};
+    job->next = NULL;
+    bool is_committed = apply_all(writer, job, &error) && store_commit(writer->store, &error);
+    settle_batch(writer, job, is_committed, &error);
+}
+
+static void commit_batch(struct writer *writer, struct writer_job *batch)
+{
+    struct error error = {0};
+    if (apply_all(writer, batch, &error)) {
+        bool is_committed = store_commit(writer->store, &error);
+        settle_batch(writer, batch, is_committed, &error);
+        return;
+    }
+    while (batch) {
+        struct writer_job *next = batch->next;
+        commit_alone(writer, batch);
+        batch = next;
+    }
+}
+
+static void *writer_main(void *arg)
+{
+    struct writer *writer = arg;
+    struct writer_job *batch;
+    while ((batch = take_batch(writer)) != NULL)
+        commit_batch(writer, batch);
+    return NULL;
+}

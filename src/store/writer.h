@@ -1,0 +1,38 @@
+/* writer: the one thread that changes the queue, and its group commit.
+ *
+ *   submit ─> [jobs waiting] ─> begin, apply each, commit ─> [done letters to whoever asked]
+ *
+ * G1  while a commit is under way jobs gather; the next transaction takes them all (at most WRITER_BATCH_MAX). An idle
+ *     writer commits a single job at once: latency first, batches form by themselves
+ * G2  a job whose apply() fails fails alone: the batch is rolled back and its other jobs are applied again, each in a
+ *     transaction of its own
+ * G3  a failed commit fails every job of it; nothing of it happened, and it is not repeated here (the owner decides)
+ * G4  done() runs on the submitter's thread (its post), after the commit is durable
+ * apply() may run twice (G2): it changes nothing but the store. Jobs are the submitter's memory until done() has run. */
+#ifndef MR_STORE_WRITER_H
+#define MR_STORE_WRITER_H
+
+#include "os/post.h"
+#include "store/store.h"
+
+enum { WRITER_BATCH_MAX = 512 };
+
+struct writer_job {
+    bool (*apply)(struct writer_job *job, struct store *store, struct error *error); /* writer's thread */
+    void (*done)(struct writer_job *job); /* submitter's thread; look at is_committed */
+    struct post *post;                    /* where done() runs */
+    bool is_committed;
+    bool is_failed;                       /* apply() said no; used by the writer */
+    struct error error;                   /* when not committed */
+    struct letter letter;                 /* the writer's */
+    struct writer_job *next;              /* the writer's */
+};
+
+struct writer;
+MUST_USE struct writer *writer_start(const char *queue_dir, struct error *error);
+void writer_submit(struct writer *writer, struct writer_job *job);
+void writer_stop(struct writer **writer); /* commits what waits, then ends the thread */
+struct writer_counts { uint64_t commits, jobs, failures; };
+struct writer_counts writer_counts(struct writer *writer);
+
+#endif
