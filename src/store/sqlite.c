@@ -16,7 +16,10 @@ enum {
     BUSY_MS = 5000,
     CHECKPOINT_PAGES = 4096,              /* 16 MiB of WAL, then it is copied into the database */
     CHECKPOINT_PAGES_WAIT = 8 * CHECKPOINT_PAGES, /* readers kept it from starting over: wait for them */
+    WAL_REGION_SIZE = 32 * 1024,          /* SQLite's "WAL-mode file format", 2: the wal-index */
+    WAL_REGION_FRAMES = 4096,
     WAL_SIZE_KEPT = 32 * 1024 * 1024,     /* a longer WAL is cut to this when it starts over */
+    GROWTH_STEP = 4 * 1024 * 1024,        /* queue.db grows by this much at a time */
     TIDY_LIVE_SIZE_MAX = 32 * 1024 * 1024, /* what a tidying may have to copy */
     TIDY_FREE_SIZE_MIN = 64 * 1024 * 1024,
 };
@@ -104,8 +107,8 @@ static bool database_migrate(struct store *store, struct error *error)
     return false;
 }
 
-/* The reserve is kept beyond the file's end, where SQLite does not look: what is on its way can be delivered and
- * settled on a full disk. */
+/* What is on its way can be delivered and settled on a full disk: the WAL's room is taken beforehand, beyond its end,
+ * where SQLite does not look; and room_reserve() sees to it that a checkpoint always finds room in queue.db. */
 static void wal_reserve(const struct store *store)
 {
     char path[4096];
@@ -116,6 +119,19 @@ static void wal_reserve(const struct store *store)
         return;
     (void)fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, WAL_SIZE_KEPT); /* not every file system has it */
     close(fd);
+}
+
+/* The same for the WAL's index, which grows by regions that cover some 4,096 frames each. SQLite writes to every page
+ * of a region when it makes it, and its locks on that file forbid us to open it ourselves. */
+static void wal_index_reserve(const struct store *store)
+{
+    sqlite3_file *file = NULL;
+    void volatile *region;
+    (void)sqlite3_file_control(store->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    CHECK(file && file->pMethods->iVersion >= 2);
+    for (int i = 0; i <= WAL_SIZE_KEPT / PAGE_SIZE / WAL_REGION_FRAMES; i++)
+        if (file->pMethods->xShmMap(file, i, WAL_REGION_SIZE, 1, &region) != SQLITE_OK)
+            return; /* the disk is full already */
 }
 
 static bool wal_turn_on(struct store *store, struct error *error)
@@ -142,8 +158,11 @@ static bool writer_prepare(struct store *store, struct error *error)
     if (!wal_turn_on(store, error) || !database_execute(store, writer_settings, error)
         || !database_migrate(store, error))
         return false;
+    int step = GROWTH_STEP;
+    (void)sqlite3_file_control(store->db, "main", SQLITE_FCNTL_CHUNK_SIZE, &step); /* in whole steps, where it can */
     sqlite3_wal_hook(store->db, after_commit, NULL);
     wal_reserve(store);
+    wal_index_reserve(store);
     sqlite3_stmt *statement = statement_start(store, STATEMENT_READ_HIGHEST, error);
     int64_t highest;
     if (!statement || !statement_number(store, statement, 0, &highest, error))
@@ -198,7 +217,7 @@ bool database_open(const char *path, enum store_mode mode, struct store **ret_st
     return true;
 }
 
-static bool is_named(void *arg, uint64_t id)
+bool store_names_body(void *arg, uint64_t id)
 {
     struct store *store = arg;
     struct error error;
@@ -223,7 +242,7 @@ bool store_open(const char *dir, enum store_mode mode, struct store **ret_store,
         return false;
     store->dir = mem_copy_text(dir);
     if (mode == STORE_WRITER) {
-        body_sweep(dir, NULL, is_named, store);
+        body_sweep(dir, NULL, store_names_body, store);
         store_tidy(store);
     }
     *ret_store = store;
@@ -260,7 +279,7 @@ void store_tidy(struct store *store)
 bool store_begin(struct store *store, struct error *error)
 {
     CHECK(store->mode == STORE_WRITER && !store->is_in_transaction);
-    store->is_failed = false;
+    store->is_failed = store->is_growing = false;
     store->forgotten_count = 0;
     store->highest_seen = store->highest_stored;
     sqlite3_stmt *statement = statement_start(store, STATEMENT_BEGIN, error);
@@ -281,6 +300,20 @@ static bool highest_write(struct store *store, struct error *error)
     return statement_run(store, statement, error);
 }
 
+/* New messages are refused as long as the file system has no room for all pages in queue.db, too. */
+static bool room_reserve(struct store *store, struct error *error)
+{
+    int64_t pages;
+    if (!store->is_growing)
+        return true;
+    sqlite3_stmt *statement = statement_start(store, STATEMENT_PAGE_COUNT, error);
+    if (!statement || !statement_number(store, statement, 0, &pages, error))
+        return false;
+    sqlite3_int64 size = pages * PAGE_SIZE + GROWTH_STEP / 2;
+    return sqlite3_file_control(store->db, "main", SQLITE_FCNTL_SIZE_HINT, &size) == SQLITE_OK
+           || error_set(error, "%s: no room to grow: free space on this file system", store->file);
+}
+
 static bool commit_write(struct store *store, struct error *error)
 {
     if (store->is_failed) {
@@ -288,7 +321,8 @@ static bool commit_write(struct store *store, struct error *error)
         return false;
     }
     sqlite3_stmt *statement = statement_start(store, STATEMENT_COMMIT, error);
-    return statement && highest_write(store, error) && statement_run(store, statement, error);
+    return statement && highest_write(store, error) && room_reserve(store, error)
+           && statement_run(store, statement, error);
 }
 
 bool store_commit(struct store *store, struct error *error)

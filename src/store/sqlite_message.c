@@ -81,6 +81,7 @@ bool store_add_message(struct store *store, const struct store_message *message,
     CHECK(message->is_in_file || !slice_is_absent(message->content));
     CHECK(message->priority >= -1 && message->priority <= 1); /* others would never be due */
     see_id(store, message->id);
+    store->is_growing = true;
     if (!add_row(store, message, error) || !add_content(store, message, error))
         return false;
     for (size_t i = 0; i < count; i++)
@@ -191,7 +192,7 @@ static bool find_open(struct store *store, uint64_t id, int64_t *ret_number, str
     return true;
 }
 
-void store_forget_body(struct store *store, uint64_t id)
+static void forget_body(struct store *store, uint64_t id)
 {
     if (store->forgotten_count == store->forgotten_capacity) {
         store->forgotten_capacity = store->forgotten_capacity ? 2 * store->forgotten_capacity : 16;
@@ -205,7 +206,7 @@ static bool delete_message(struct store *store, uint64_t id, struct error *error
     if (!run_with_id(store, STATEMENT_DELETE_CONTENT, id, error))
         return false;
     if (sqlite3_changes64(store->db) == 0)
-        store_forget_body(store, id); /* no inline content: it had a body file */
+        forget_body(store, id); /* no inline content: it had a body file */
     return run_with_id(store, STATEMENT_DELETE_RECIPIENTS, id, error)
            && run_with_id(store, STATEMENT_DELETE_MESSAGE, id, error);
 }

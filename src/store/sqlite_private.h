@@ -33,7 +33,7 @@ enum statement {
     STATEMENT_DELETE_RECIPIENTS,
     STATEMENT_LOAD_DUE, STATEMENT_NEXT_DUE,
     STATEMENT_READ_MESSAGE, STATEMENT_READ_CONTENT, STATEMENT_READ_RECIPIENTS, STATEMENT_READ_PAGE,
-    STATEMENT_TOTAL_MESSAGES, STATEMENT_TOTAL_RECIPIENTS, STATEMENT_TOTAL_DUE,
+    STATEMENT_TOTAL_MESSAGES, STATEMENT_TOTAL_RECIPIENTS, STATEMENT_TOTAL_DUE, STATEMENT_PAGE_COUNT,
     STATEMENT_CHANGE_STATE, STATEMENT_CHANGE_DUE, STATEMENT_CHANGE_ROUTE,
     STATEMENT_COUNT
 };
@@ -50,6 +50,7 @@ struct store {
     bool is_in_transaction;
     bool is_failed;               /* a change of this transaction failed: it can't be committed any more (Q6) */
     struct error failure;
+    bool is_growing;              /* this transaction adds messages */
     uint64_t highest_stored, highest_seen;
     uint64_t *forgotten;          /* ids whose body files go when the transaction is committed (Q5) */
     size_t forgotten_count, forgotten_capacity;
@@ -84,9 +85,7 @@ void keep_recipient(struct arena *arena, struct store_recipient *recipient);
 /* sqlite.c */
 /* An open database `path` with our settings; a writer makes and migrates it. store->dir is not set. */
 MUST_USE bool database_open(const char *path, enum store_mode mode, struct store **ret_store, struct error *error);
-
-/* sqlite_message.c */
-void store_forget_body(struct store *store, uint64_t id);
+bool store_names_body(void *store, uint64_t id); /* a body_is_wanted_fn; in doubt it is */
 
 /* body.c */
 typedef bool body_is_wanted_fn(void *arg, uint64_t id);

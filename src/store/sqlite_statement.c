@@ -49,6 +49,7 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
     [STATEMENT_TOTAL_RECIPIENTS] = "SELECT count(*), total(state = 0), total(state = 5) FROM recipient",
     [STATEMENT_TOTAL_DUE] = "SELECT count(*) FROM recipient INDEXED BY recipient_due"
                             " WHERE state = 0 AND priority IN (-1, 0, 1) AND next_ms <= ?",
+    [STATEMENT_PAGE_COUNT] = "PRAGMA page_count",
     [STATEMENT_CHANGE_STATE] = "UPDATE recipient SET state = ?3, next_ms = coalesce(?4, next_ms)"
                                " WHERE message = ?1 AND number = ?2",
     [STATEMENT_CHANGE_DUE] = "UPDATE recipient SET next_ms = ?3 WHERE message = ?1 AND number = ?2",
