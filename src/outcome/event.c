@@ -191,8 +191,8 @@ static void write_lines(struct event_log *log)
     struct error error;
     if (log->lines.size == 0)
         return;
-    if (log->is_stdout)
-        (void)file_write_all(STDOUT_FILENO, buf_slice(&log->lines), &error);
+    if (log->is_stdout && !file_write_all(STDOUT_FILENO, buf_slice(&log->lines), &error))
+        log->lost_lines += log->waiting_lines;
     if (log->file_fd >= 0) {
         if (file_write_all(log->file_fd, buf_slice(&log->lines), &error))
             log->file_size += log->lines.size;
