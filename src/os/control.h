@@ -4,6 +4,7 @@
  *
  * K1  an ill-formed or too long (1 MiB) request closes that connection and nothing else
  * K2  a silent client is dropped after 10 s; at most 64 at once
+ * K3  it is for a process that ignores SIGPIPE, as libevent's sockets need it
  * Not here: what the requests mean (relay/admin.c). */
 #ifndef MR_OS_CONTROL_H
 #define MR_OS_CONTROL_H
