@@ -21,10 +21,13 @@ typedef int queue_fn(struct queue_request *request);
 
 static queue_fn queue_change, queue_repair;
 
-static const struct { const char *name; queue_fn *run; bool wants_selection; } verbs[] = {
-    {"list", queue_list, false},       {"show", queue_show, true},       {"hold", queue_change, true},
-    {"release", queue_change, true},   {"retry", queue_change, true},    {"remove", queue_change, true},
-    {"reroute", queue_change, true},   {"export", queue_export, true},   {"repair", queue_repair, false},
+static const struct { const char *name; queue_fn *run; bool wants_selection;
+} verbs[] = {
+    {"list", queue_list, false},     {"show", queue_show, true},
+    {"hold", queue_change, true},    {"release", queue_change, true},
+    {"retry", queue_change, true},   {"remove", queue_change, true},
+    {"reroute", queue_change, true}, {"export", queue_export, true},
+    {"repair", queue_repair, false},
 };
 
 static const struct option long_options[] = {
@@ -47,7 +50,8 @@ int queue_open(const struct queue_request *request, struct store **ret_store)
 
 static bool age_option(const char *text, int64_t *ret_ms, struct error *error)
 {
-    return age_parse(text, ret_ms) || error_set(error, "%s is no age: write 90s, 2h, 1h30m or 7d", text);
+    return age_parse(text, ret_ms)
+           || error_set(error, "%s is no age: write 90s, 2h, 1h30m or 7d", text);
 }
 
 static bool option_take(int letter, struct queue_request *request, struct error *error)
@@ -55,7 +59,9 @@ static bool option_take(int letter, struct queue_request *request, struct error 
     struct store_filter *filter = &request->filter;
     uint64_t limit;
     switch (letter) {
-    case 's': filter->sender = strcmp(optarg, "<>") == 0 ? SLICE("") : slice_of(optarg); return true;
+    case 's':
+        filter->sender = strcmp(optarg, "<>") == 0 ? SLICE("") : slice_of(optarg);
+        return true;
     case 'r': filter->recipient = slice_of(optarg); return true;
     case 'd': filter->domain = slice_of(optarg); return true;
     case 'p': filter->pickup_name = slice_of(optarg); return true;
@@ -67,7 +73,9 @@ static bool option_take(int letter, struct queue_request *request, struct error 
                || error_set(error, "--larger: %s is no size: write 4096, 64KB or 10MB", optarg);
     case 'S':
         return state_parse(slice_of(optarg), &filter->state)
-               || error_set(error, "--state: %s is not queued, held, delivered, bounced, expired or removed", optarg);
+               || error_set(
+                   error, "--state: %s is not queued, held, delivered, bounced, expired or removed",
+                   optarg);
     case 'n': filter->is_inverted = true; return true;
     case 'a': request->is_all = true; return true;
     case 't': request->to = optarg; return true;
@@ -88,7 +96,9 @@ static bool ids_read(struct queue_request *request, char **words, size_t count, 
     uint64_t *ids = arena_alloc(&request->arena, count * sizeof *ids);
     for (size_t i = 0; i < count; i++)
         if (!store_id_parse(slice_of(words[i]), &ids[i]))
-            return error_set(error, "%s is no queue id (16 hex digits, as `mailroot queue list` shows them)", words[i]);
+            return error_set(
+                error, "%s is no queue id (16 hex digits, as `mailroot queue list` shows them)",
+                words[i]);
     if (count > FILTER_IDS_MAX)
         return error_set(error, "more than %d queue ids", FILTER_IDS_MAX);
     request->filter.ids = ids;
@@ -105,7 +115,8 @@ static bool request_read(int argc, char **argv, struct queue_request *request, s
         if (!option_take(letter, request, error))
             return false;
     if (optind == argc)
-        return error_set(error, "a verb is expected: list, show, hold, release, retry, remove, reroute, export, repair");
+        return error_set(error, "a verb is expected: list, show, hold, release, retry, remove, "
+                                "reroute, export, repair");
     request->verb = argv[optind++];
     request->filter.now_ms = clock_wall_ms();
     return ids_read(request, argv + optind, (size_t)(argc - optind), error);
@@ -120,12 +131,14 @@ static bool is_route(const char *text)
     return strlen(text) <= 255 + 6;
 }
 
-static bool request_check(const struct queue_request *request, bool wants_selection, struct error *error)
+static bool request_check(const struct queue_request *request, bool wants_selection,
+                          struct error *error)
 {
     bool is_set = filter_is_set(&request->filter);
     bool is_reroute = strcmp(request->verb, "reroute") == 0;
     if (wants_selection && !is_set && !request->is_all)
-        return error_set(error, "%s: which messages? Give ids or a condition, or --all", request->verb);
+        return error_set(error, "%s: which messages? Give ids or a condition, or --all",
+                         request->verb);
     if (is_set && request->is_all)
         return error_set(error, "--all and a condition exclude each other");
     if (is_reroute && !request->to)
@@ -142,16 +155,19 @@ static int print_count(const struct queue_request *request, uint64_t count)
     if (request->is_json)
         printf("{\"verb\":\"%s\",\"count\":%llu}\n", request->verb, (unsigned long long)count);
     else
-        printf("%s: %llu message%s\n", request->verb, (unsigned long long)count, count == 1 ? "" : "s");
+        printf("%s: %llu message%s\n", request->verb, (unsigned long long)count,
+               count == 1 ? "" : "s");
     return count ? EX_OK : NOTHING_MATCHED;
 }
 
-static enum control_result relay_ask(struct queue_request *request, uint64_t *ret_count, struct error *error)
+static enum control_result relay_ask(struct queue_request *request, uint64_t *ret_count,
+                                     struct error *error)
 {
     json_t *answer = NULL, *filter = filter_to_json(&request->filter, error);
     if (!filter)
         return CONTROL_FAILED;
-    json_t *question = json_pack("{s:s, s:s, s:o}", "do", "queue", "verb", request->verb, "filter", filter);
+    json_t *question =
+        json_pack("{s:s, s:s, s:o}", "do", "queue", "verb", request->verb, "filter", filter);
     if (request->to)
         json_object_set_new(question, "route", json_string(request->to));
     enum control_result result = control_request(request->control_path, question, &answer, error);
@@ -171,12 +187,13 @@ struct direct { /* a change made here */
 };
 
 /* The event is written before the commit of what it tells (event.h, V3). */
-static bool record_change(void *arg, const struct store_message *m, const struct store_recipient *recipients,
-                          size_t count)
+static bool record_change(void *arg, const struct store_message *m,
+                          const struct store_recipient *recipients, size_t count)
 {
     static const enum event_kind kinds[] = {
-        [VERB_HOLD] = EVENT_HELD,       [VERB_RELEASE] = EVENT_RELEASED, [VERB_RETRY] = EVENT_RETRIED,
-        [VERB_REMOVE] = EVENT_REMOVED,  [VERB_REROUTE] = EVENT_REROUTED,
+        [VERB_HOLD] = EVENT_HELD,        [VERB_RELEASE] = EVENT_RELEASED,
+        [VERB_RETRY] = EVENT_RETRIED,    [VERB_REMOVE] = EVENT_REMOVED,
+        [VERB_REROUTE] = EVENT_REROUTED,
     };
     struct direct *direct = arg;
     struct event event = EVENT(kinds[direct->verb]);
@@ -192,8 +209,8 @@ static bool record_change(void *arg, const struct store_message *m, const struct
     return true;
 }
 
-static bool change_commit(const struct queue_request *request, struct store *store, struct direct *direct,
-                          struct error *error)
+static bool change_commit(const struct queue_request *request, struct store *store,
+                          struct direct *direct, struct error *error)
 {
     struct slice route = request->to && *request->to ? slice_of(request->to) : SLICE_NONE;
     if (!store_begin(store, error))
@@ -227,7 +244,8 @@ static int lock_take(const struct queue_request *request, struct error *error)
     return become_owner(request, error) ? file_lock(path, 0, error) : -1;
 }
 
-static bool change_directly(struct queue_request *request, struct direct *direct, struct error *error)
+static bool change_directly(struct queue_request *request, struct direct *direct,
+                            struct error *error)
 {
     struct config quiet = *request->config;
     struct store *store = NULL;
@@ -258,7 +276,8 @@ static int queue_change(struct queue_request *request)
     case CONTROL_NOT_RUNNING:
         break;
     }
-    int code = queue_open(request, &reader); /* a queue that is not there must not be made by this */
+    int code =
+        queue_open(request, &reader); /* a queue that is not there must not be made by this */
     if (code != EX_OK)
         return code;
     store_close(&reader);
@@ -286,8 +305,10 @@ static int queue_repair(struct queue_request *request)
 {
     struct buf report = {0};
     struct error error;
-    if (filter_is_set(&request->filter) || request->filter.limit || request->is_all || request->filter.is_inverted)
-        return command_fail("queue", EX_USAGE, "repair: it takes the whole queue; no conditions are expected");
+    if (filter_is_set(&request->filter) || request->filter.limit || request->is_all
+        || request->filter.is_inverted)
+        return command_fail("queue", EX_USAGE,
+                            "repair: it takes the whole queue; no conditions are expected");
     int lock_fd = lock_take(request, &error);
     if (lock_fd < 0)
         return command_fail("queue", EX_TEMPFAIL, "repair: %s", error.text);
@@ -325,7 +346,8 @@ int command_queue(int argc, char **argv)
         struct config *config = command_config(&options);
         request.config = config;
         (void)snprintf(request.queue_dir, sizeof request.queue_dir, "%s/Queue", config->root);
-        (void)snprintf(request.control_path, sizeof request.control_path, "%s/control.sock", config->root);
+        (void)snprintf(request.control_path, sizeof request.control_path, "%s/control.sock",
+                       config->root);
         code = request_run(&request);
         config_destroy(&config);
     }

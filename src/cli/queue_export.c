@@ -4,10 +4,11 @@
  *   X-Receiver: <c@d> NOTIFY=FAILURE ORCPT=rfc822;c@d        of those that have no final state
  *   X-Mailroot-Export: id=… arrived=… priority=… pickup=…    said once
  *   X-Mailroot-Attempt: <c@d> state=… attempts=… …           what has happened for each of them
- *   X-Mailroot-Done: <e@f> state=…                           and for the others, who get nothing more
+ *   X-Mailroot-Done: <e@f> state=…                           and for the others, who get nothing
+ * more
  *
- * Values are xtext (RFC 3461 4), so that none of them can end its line; lines are folded between the values. The message
- * follows octet by octet: its dots are not stuffed. */
+ * Values are xtext (RFC 3461 4), so that none of them can end its line; lines are folded between
+ * the values. The message follows octet by octet: its dots are not stuffed. */
 #include "cli/queue.h"
 
 #include "message/envelope.h"
@@ -24,7 +25,8 @@ static void put_xtext(struct buf *out, const char *key, struct slice text)
     if (slice_is_absent(text))
         return;
     if (text.size > REPLY_SIZE_MAX)
-        text.size = REPLY_SIZE_MAX; /* three octets each: the line stays under the 998 of RFC 5322 2.1.1 */
+        text.size =
+            REPLY_SIZE_MAX; /* three octets each: the line stays under the 998 of RFC 5322 2.1.1 */
     buf_printf(out, "\r\n %s=", key);
     for (size_t i = 0; i < text.size; i++) {
         unsigned char c = (unsigned char)text.data[i];
@@ -52,7 +54,8 @@ static void put_parameter(struct buf *out, const char *key, struct slice value)
 
 static bool is_safe(struct slice text)
 {
-    return slice_find_byte(text, '\r') < 0 && slice_find_byte(text, '\n') < 0 && slice_find_byte(text, '\0') < 0;
+    return slice_find_byte(text, '\r') < 0 && slice_find_byte(text, '\n') < 0
+           && slice_find_byte(text, '\0') < 0;
 }
 
 static void put_path(struct buf *out, const char *field, struct slice address)
@@ -119,7 +122,8 @@ static bool is_open(const struct store_recipient *r)
     return r->state == STATE_QUEUED || r->state == STATE_HELD;
 }
 
-static bool all_safe(const struct store_message *m, const struct store_recipient *recipients, size_t count)
+static bool all_safe(const struct store_message *m, const struct store_recipient *recipients,
+                     size_t count)
 {
     bool is_all_safe = is_safe(m->sender) && is_safe(m->envid) && is_safe(m->auth);
     for (size_t i = 0; i < count; i++)
@@ -138,7 +142,8 @@ static bool put_envelope(struct buf *out, struct arena *arena, const struct stor
             put_receiver(out, arena, &recipients[i]);
     put_export(out, m);
     for (size_t i = 0; i < count; i++)
-        put_history(out, is_open(&recipients[i]) ? "X-Mailroot-Attempt" : "X-Mailroot-Done", &recipients[i]);
+        put_history(out, is_open(&recipients[i]) ? "X-Mailroot-Attempt" : "X-Mailroot-Done",
+                    &recipients[i]);
     return true;
 }
 
@@ -158,7 +163,8 @@ static bool copy_body(const struct queue_request *request, uint64_t id, struct e
     return got == 0;
 }
 
-static bool export_message(struct queue_request *request, struct store *store, uint64_t id, struct error *error)
+static bool export_message(struct queue_request *request, struct store *store, uint64_t id,
+                           struct error *error)
 {
     struct store_message m;
     struct store_recipient *recipients;
@@ -191,5 +197,6 @@ int queue_export(struct queue_request *request)
     store_close(&store);
     if (is_done && fflush(stdout) == 0)
         return EX_OK;
-    return command_fail("queue", is_done ? EX_IOERR : 1, "export: %s", is_done ? strerror(errno) : error.text);
+    return command_fail("queue", is_done ? EX_IOERR : 1, "export: %s",
+                        is_done ? strerror(errno) : error.text);
 }

@@ -52,8 +52,8 @@ static void put_json_recipient(struct buf *out, const struct store_recipient *r)
 }
 
 /* Left open for what show adds. */
-static void put_json_message(struct buf *out, const struct store_message *m, const struct store_recipient *recipients,
-                             size_t count)
+static void put_json_message(struct buf *out, const struct store_message *m,
+                             const struct store_recipient *recipients, size_t count)
 {
     char id[17];
     store_id_text(m->id, id);
@@ -129,8 +129,8 @@ static void put_recipient(struct buf *out, const struct store_recipient *r, int6
     buf_append_byte(out, '\n');
 }
 
-static bool list_message(void *arg, const struct store_message *m, const struct store_recipient *recipients,
-                         size_t count)
+static bool list_message(void *arg, const struct store_message *m,
+                         const struct store_recipient *recipients, size_t count)
 {
     struct listing *listing = arg;
     struct buf *out = &listing->out;
@@ -158,7 +158,8 @@ static bool list_message(void *arg, const struct store_message *m, const struct 
     return true;
 }
 
-static bool read_header(struct listing *listing, uint64_t id, struct arena *arena, struct slice *ret_header)
+static bool read_header(struct listing *listing, uint64_t id, struct arena *arena,
+                        struct slice *ret_header)
 {
     struct store_message m;
     if (!store_read_message(listing->store, arena, id, true, &m, &listing->error))
@@ -200,7 +201,8 @@ static void put_message(struct buf *out, const struct store_message *m)
     put_field(out, "id", slice_of(id));
     buf_printf(out, "%-12s ", "arrived");
     put_time(out, m->arrived_ms);
-    buf_printf(out, "\n%-12s %zu octets%s\n%-12s ", "size", m->size, m->is_in_file ? ", in a body file" : "", "sender");
+    buf_printf(out, "\n%-12s %zu octets%s\n%-12s ", "size", m->size,
+               m->is_in_file ? ", in a body file" : "", "sender");
     put_address(out, m->sender);
     buf_append_byte(out, '\n');
     put_field(out, "envid", m->envid);
@@ -214,8 +216,8 @@ static void put_message(struct buf *out, const struct store_message *m)
         put_field(out, "priority", m->priority < 0 ? SLICE("low") : SLICE("high"));
 }
 
-static bool show_message(void *arg, const struct store_message *m, const struct store_recipient *recipients,
-                         size_t count)
+static bool show_message(void *arg, const struct store_message *m,
+                         const struct store_recipient *recipients, size_t count)
 {
     struct listing *listing = arg;
     struct arena arena = {0};
@@ -238,11 +240,12 @@ static bool show_message(void *arg, const struct store_message *m, const struct 
     return !listing->is_failed;
 }
 
-/* Prints what the visitor before it has written, so that a list of any length takes little memory. */
+/* Prints what the visitor before it has written, so that a list of any length takes little memory.
+ */
 struct printing { struct listing *listing; store_message_fn *fn; };
 
-static bool print_message(void *arg, const struct store_message *m, const struct store_recipient *recipients,
-                          size_t count)
+static bool print_message(void *arg, const struct store_message *m,
+                          const struct store_recipient *recipients, size_t count)
 {
     struct printing *printing = arg;
     struct listing *listing = printing->listing;
@@ -262,7 +265,8 @@ static int print_all(struct listing *listing, store_message_fn *fn)
         return code;
     if (request->is_json)
         printf("[");
-    bool is_done = store_select(listing->store, &request->filter, print_message, &printing, &listing->error);
+    bool is_done =
+        store_select(listing->store, &request->filter, print_message, &printing, &listing->error);
     if (request->is_json)
         printf("\n]\n");
     store_close(&listing->store);

@@ -5,11 +5,15 @@
 
 #include <stdio.h>
 
-static const struct { const char *name; int64_t ms; } age_units[] = {
-    {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}, {"d", 86400000}, {"w", 7 * 86400000LL},
+static const struct { const char *name; int64_t ms;
+} age_units[] = {
+    {"ms", 1},          {"s", 1000},     {"m", 60 * 1000},
+    {"h", 3600 * 1000}, {"d", 86400000}, {"w", 7 * 86400000LL},
 };
-static const struct { const char *name; uint64_t octets; } size_units[] = {
-    {"", 1}, {"B", 1}, {"K", 1024}, {"KB", 1024}, {"M", 1 << 20}, {"MB", 1 << 20}, {"G", 1 << 30}, {"GB", 1 << 30},
+static const struct { const char *name; uint64_t octets;
+} size_units[] = {
+    {"", 1},        {"B", 1},        {"K", 1024},    {"KB", 1024},
+    {"M", 1 << 20}, {"MB", 1 << 20}, {"G", 1 << 30}, {"GB", 1 << 30},
 };
 
 /* C0 and C1 controls: a terminal obeys both. */
@@ -110,7 +114,8 @@ bool age_parse(const char *text, int64_t *ret_ms)
         uint64_t number;
         int64_t unit, part;
         if (!cut_number(&rest, &number) || !cut_age_unit(&rest, &unit)
-            || __builtin_mul_overflow(number, unit, &part) || __builtin_add_overflow(total, part, &total))
+            || __builtin_mul_overflow(number, unit, &part)
+            || __builtin_add_overflow(total, part, &total))
             return false;
     }
     if (total == 0)

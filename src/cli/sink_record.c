@@ -72,7 +72,7 @@ static void line_begin(const struct sink_recorder *recorder, const struct sink_m
     while (recipients.size > 0)
         json_text(line, slice_cut(&recipients, '\0'));
     json_close(line, ']');
-    json_put_number(line, "size", (int64_t)content.size);
+    json_put_number(line, "size", (int64_t)message->size);
     json_put_text(line, "token", header_value(content, SLICE("X-Token")));
     json_put_text(line, "id", received_id(content));
     json_put_text(line, "tls", slice_of(tls));

@@ -14,7 +14,8 @@ static void print_value(const char *key, const json_t *value, int depth)
     put_clean(&out, slice_of(key));
     buf_append_byte(&out, ':');
     if (!json_is_object(value)) {
-        char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+        char *text =
+            json_is_string(value) ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
         buf_append_byte(&out, ' ');
         put_clean(&out, slice_of(text ? text : json_string_value(value)));
         free(text);
@@ -24,7 +25,8 @@ static void print_value(const char *key, const json_t *value, int depth)
     buf_finish(&out);
     if (!json_is_object(value))
         return;
-    json_t *object = (json_t *)(uintptr_t)value; /* jansson's iterators want it so; nothing is changed */
+    json_t *object =
+        (json_t *)(uintptr_t)value; /* jansson's iterators want it so; nothing is changed */
     for (void *at = json_object_iter(object); at; at = json_object_iter_next(object, at))
         print_value(json_object_iter_key(at), json_object_iter_value(at), depth + 1);
 }
@@ -43,10 +45,11 @@ static json_t *queue_totals(const char *queue_dir, struct error *error)
         return NULL;
     struct buf age = {0};
     put_age(&age, totals.messages ? now_ms - totals.oldest_ms : 0);
-    json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "messages", (json_int_t)totals.messages,
-                             "recipients", (json_int_t)totals.recipients, "queued", (json_int_t)totals.queued, "held",
-                             (json_int_t)totals.held, "due", (json_int_t)totals.due, "octets",
-                             (json_int_t)totals.bytes, "oldest", buf_text(&age));
+    json_t *json =
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "messages", (json_int_t)totals.messages,
+                  "recipients", (json_int_t)totals.recipients, "queued", (json_int_t)totals.queued,
+                  "held", (json_int_t)totals.held, "due", (json_int_t)totals.due, "octets",
+                  (json_int_t)totals.bytes, "oldest", buf_text(&age));
     buf_finish(&age);
     return json;
 }
@@ -77,7 +80,8 @@ static int status_tell(const char *root, bool is_json)
         json_object_del(answer, "ok");
         json_object_update(status, answer);
     } else {
-        (void)command_fail("status", 0, "%s", result == CONTROL_NOT_RUNNING ? "the relay is not running" : error.text);
+        (void)command_fail("status", 0, "%s",
+                           result == CONTROL_NOT_RUNNING ? "the relay is not running" : error.text);
     }
     json_t *totals = queue_totals(queue_dir, &error);
     if (totals)

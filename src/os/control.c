@@ -32,7 +32,8 @@ struct client {
     struct control *control;
     struct client *previous, *next;
     struct bufferevent *channel;
-    struct event *deadline;  /* for the whole request; afterwards the channel's own write time-out rules */
+    struct event
+        *deadline; /* for the whole request; afterwards the channel's own write time-out rules */
     bool is_answered;
 };
 
@@ -46,12 +47,13 @@ struct control {
     size_t client_count;
 };
 
-static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer, int size,
-                      void *arg);
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
+                      int size, void *arg);
 
-/* The address of a socket file. sun_path is short: a long path is reached through a descriptor of its folder, which
- * the caller closes (-1: none was needed). */
-static bool address_make(const char *path, struct sockaddr_un *address, int *ret_folder_fd, struct error *error)
+/* The address of a socket file. sun_path is short: a long path is reached through a descriptor of
+ * its folder, which the caller closes (-1: none was needed). */
+static bool address_make(const char *path, struct sockaddr_un *address, int *ret_folder_fd,
+                         struct error *error)
 {
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
     *ret_folder_fd = -1;
@@ -65,7 +67,8 @@ static bool address_make(const char *path, struct sockaddr_un *address, int *ret
     free(folder);
     if (*ret_folder_fd < 0)
         return error_set_errno(error, path);
-    int length = snprintf(address->sun_path, sizeof address->sun_path, "/proc/self/fd/%d%s", *ret_folder_fd, slash);
+    int length = snprintf(address->sun_path, sizeof address->sun_path, "/proc/self/fd/%d%s",
+                          *ret_folder_fd, slash);
     if (length > 0 && (size_t)length < sizeof address->sun_path)
         return true;
     close(*ret_folder_fd);
@@ -94,7 +97,8 @@ static int socket_connect(const char *path, struct error *error)
     return fd;
 }
 
-/* The socket file of a relay that was killed is in the way of bind(); that of a living one stays. */
+/* The socket file of a relay that was killed is in the way of bind(); that of a living one stays.
+ */
 static bool stale_remove(const char *path, struct error *error)
 {
     int fd = socket_connect(path, NULL);
@@ -115,7 +119,8 @@ static int socket_listen(const char *path, struct error *error)
         return -1;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     /* The mode before bind() bounds what the file is made with, so that it is never open to all. */
-    bool is_done = fd >= 0 && fchmod(fd, 0660) == 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0
+    bool is_done = fd >= 0 && fchmod(fd, 0660) == 0
+                   && bind(fd, (struct sockaddr *)&address, sizeof address) == 0
                    && chmod(address.sun_path, 0660) == 0 && listen(fd, BACKLOG) == 0;
     if (!is_done) {
         (void)error_set_errno(error, path);
@@ -136,8 +141,8 @@ bool control_listen(struct event_base *base, const char *path, control_fn *fn, v
         return false;
     struct control *control = mem_alloc(sizeof *control);
     *control = (struct control){.base = base, .fn = fn, .arg = arg, .path = mem_copy_text(path)};
-    control->listener = evconnlistener_new(base, on_accept, control, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
-                                           0, fd);
+    control->listener = evconnlistener_new(base, on_accept, control,
+                                           LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
     if (!control->listener) {
         close(fd);
         control_close(&control);
@@ -185,9 +190,11 @@ static void client_answer(struct client *client, const char *line, size_t size)
     struct control *control = client->control;
     struct error error = {0};
     json_error_t problem;
-    json_t *answer = json_object(), *request = json_loadb(line, size, JSON_REJECT_DUPLICATES, &problem);
-    bool is_ok = json_is_object(request) ? control->fn(control->arg, request, answer, &error)
-                                         : error_set(&error, "the request is no JSON object: %s", problem.text);
+    json_t *answer = json_object(),
+           *request = json_loadb(line, size, JSON_REJECT_DUPLICATES, &problem);
+    bool is_ok = json_is_object(request)
+                     ? control->fn(control->arg, request, answer, &error)
+                     : error_set(&error, "the request is no JSON object: %s", problem.text);
     json_object_set_new(answer, "ok", json_boolean(is_ok));
     if (!is_ok)
         json_object_set_new(answer, "error", json_string(error.text[0] ? error.text : "failed"));
@@ -250,7 +257,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
     client_destroy(arg);
 }
 
-static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer, int size, void *arg)
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
+                      int size, void *arg)
 {
     static const struct timeval silence = {.tv_sec = SILENCE_S};
     struct control *control = arg;
@@ -337,7 +345,8 @@ static bool answer_check(struct slice line, json_t **ret_answer, struct error *e
     return false;
 }
 
-enum control_result control_request(const char *path, json_t *request, json_t **ret_answer, struct error *error)
+enum control_result control_request(const char *path, json_t *request, json_t **ret_answer,
+                                    struct error *error)
 {
     int64_t until_ms = clock_mono_ms() + CLIENT_WAIT_MS;
     int fd = socket_connect(path, error);

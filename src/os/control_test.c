@@ -73,10 +73,12 @@ static int set_up(void **state)
         return -1;
     (void)snprintf(fixture->path, sizeof fixture->path, "%s/control.sock", fixture->dir);
     fixture->base = event_base_new();
-    fixture->stop_event = event_new(fixture->base, fixture->stop_fds[0], EV_READ, stop, fixture->base);
+    fixture->stop_event =
+        event_new(fixture->base, fixture->stop_fds[0], EV_READ, stop, fixture->base);
     event_add(fixture->stop_event, NULL);
     *state = fixture;
-    if (!control_listen(fixture->base, fixture->path, serve, NULL, &fixture->control, &fixture->error))
+    if (!control_listen(fixture->base, fixture->path, serve, NULL, &fixture->control,
+                        &fixture->error))
         return -1;
     return pthread_create(&fixture->thread, NULL, loop, fixture->base);
 }
@@ -92,7 +94,8 @@ static int tear_down(void **state)
     event_base_free(fixture->base);
     close(fixture->stop_fds[0]);
     close(fixture->stop_fds[1]);
-    int result = access(fixture->path, F_OK) == 0 || rmdir(fixture->dir) != 0; /* the socket file is gone */
+    int result =
+        access(fixture->path, F_OK) == 0 || rmdir(fixture->dir) != 0; /* the socket file is gone */
     free(fixture);
     return result;
 }
@@ -128,7 +131,8 @@ static void talk(const char *path, struct slice bytes, char *ret_answer, size_t 
 
 static void assert_served(struct fixture *fixture)
 {
-    json_t *request = json_pack("{s:s, s:s}", "do", "echo", "text", "hello \"\n\xc3\xbc"), *answer = NULL;
+    json_t *request = json_pack("{s:s, s:s}", "do", "echo", "text", "hello \"\n\xc3\xbc"),
+           *answer = NULL;
     enum control_result result = control_request(fixture->path, request, &answer, &fixture->error);
     if (result != CONTROL_ANSWERED)
         fail_msg("%s", fixture->error.text);
@@ -148,7 +152,8 @@ static void a_refusal_arrives_with_its_reason(void **state)
 {
     struct fixture *fixture = *state;
     json_t *request = json_pack("{s:s}", "do", "nonsense"), *answer = NULL;
-    assert_int_equal(control_request(fixture->path, request, &answer, &fixture->error), CONTROL_FAILED);
+    assert_int_equal(control_request(fixture->path, request, &answer, &fixture->error),
+                     CONTROL_FAILED);
     assert_string_equal(fixture->error.text, "no such request");
     assert_null(answer);
     json_decref(request);
@@ -158,7 +163,8 @@ static void a_long_answer_arrives_whole(void **state)
 {
     struct fixture *fixture = *state;
     json_t *request = json_pack("{s:s}", "do", "grow"), *answer = NULL;
-    assert_int_equal(control_request(fixture->path, request, &answer, &fixture->error), CONTROL_ANSWERED);
+    assert_int_equal(control_request(fixture->path, request, &answer, &fixture->error),
+                     CONTROL_ANSWERED);
     assert_int_equal(json_string_length(json_object_get(answer, "text")), 4 * 1024 * 1024);
     json_decref(answer);
     json_decref(request);
@@ -217,7 +223,8 @@ static void K1_a_request_over_one_mebibyte_closes_the_connection(void **state)
         memset(bytes, ' ', rows[i].size);
         memcpy(bytes, "{\"do\":\"echo\"}", 13);
         bytes[rows[i].size] = '\n';
-        talk(fixture->path, slice_make(bytes, rows[i].size + rows[i].has_end), answer, sizeof answer);
+        talk(fixture->path, slice_make(bytes, rows[i].size + rows[i].has_end), answer,
+             sizeof answer);
         assert_int_equal(strstr(answer, "\"ok\":true") != NULL, rows[i].is_answered);
         free(bytes);
         assert_served(fixture);

@@ -39,12 +39,14 @@ static int temporary_create(int folder_fd, const char *name, struct error *error
 }
 
 /* Whole and synced under the temporary name, or not there. */
-static bool temporary_write(int folder_fd, const char *name, struct slice content, struct error *error)
+static bool temporary_write(int folder_fd, const char *name, struct slice content,
+                            struct error *error)
 {
     int fd = temporary_create(folder_fd, name, error);
     if (fd < 0)
         return false;
-    bool is_done = file_write_all(fd, content, error) && (fsync(fd) == 0 || error_set_errno(error, "fsync"));
+    bool is_done =
+        file_write_all(fd, content, error) && (fsync(fd) == 0 || error_set_errno(error, "fsync"));
     if (close(fd) != 0 && is_done)
         is_done = error_set_errno(error, "close");
     if (!is_done)
@@ -61,7 +63,8 @@ bool store_body_write(const char *dir, uint64_t id, struct slice content, struct
     if (folder_fd < 0)
         return false;
     bool is_done = temporary_write(folder_fd, temporary, content, error)
-                   && (renameat(folder_fd, temporary, folder_fd, name) == 0 || error_set_errno(error, "rename"))
+                   && (renameat(folder_fd, temporary, folder_fd, name) == 0
+                       || error_set_errno(error, "rename"))
                    && file_sync_folder(folder_fd, error);
     close(folder_fd);
     return is_done || error_prefix(error, "%s/body/%s", dir, name);

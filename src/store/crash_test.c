@@ -89,7 +89,8 @@ static bool is_state_after(struct fixture *fixture, unsigned committed)
             size_t count;
             struct error error;
             bool is_there = store_read_message(fixture->store, &arena, id, true, &message, &error);
-            MUST(store_read_recipients(fixture->store, &arena, id, &recipients, &count, &fixture->error));
+            MUST(store_read_recipients(fixture->store, &arena, id, &recipients, &count,
+                                       &fixture->error));
             is_right = is_right && is_there == is_expected && count == (is_expected ? 2 : 0)
                        && store_knows(fixture->store, id)
                               == (transaction < committed ? STORE_ID_TAKEN : STORE_ID_UNKNOWN);
@@ -100,9 +101,10 @@ static bool is_state_after(struct fixture *fixture, unsigned committed)
     return is_right;
 }
 
-/* Runs a child in an empty queue until it is dead: by its own hand after `operations_max`, or, with 0, by ours while
- * it runs. */
-static void run_life(struct fixture *fixture, struct progress *progress, unsigned operations_max, unsigned wanted)
+/* Runs a child in an empty queue until it is dead: by its own hand after `operations_max`, or, with
+ * 0, by ours while it runs. */
+static void run_life(struct fixture *fixture, struct progress *progress, unsigned operations_max,
+                     unsigned wanted)
 {
     int status;
     *progress = (struct progress){0};
@@ -155,8 +157,9 @@ static void Q1_killed_at_any_instant_a_commit_happened_whole_or_not_at_all(void 
         run_life(fixture, progress, 0, 1 + (unsigned)random() % 400);
         fixture_reopen(fixture);
         /* Killed inside store_commit() it may have happened already. */
-        assert_true(is_state_after(fixture, progress->committed)
-                    || (progress->begun > progress->committed && is_state_after(fixture, progress->begun)));
+        assert_true(
+            is_state_after(fixture, progress->committed)
+            || (progress->begun > progress->committed && is_state_after(fixture, progress->begun)));
     }
     (void)munmap(progress, sizeof *progress);
 }
@@ -167,8 +170,10 @@ static uint64_t fill(struct fixture *fixture, uint64_t id_max)
     char *bytes = mem_alloc(size);
     uint64_t id = 1;
     for (bool is_done = true; is_done && id <= id_max; id += is_done) {
-        struct store_message m = {.id = id, .sender = SLICE(""), .size = size, .content = {bytes, size}};
-        struct store_recipient to = {.message_id = id, .address = SLICE("c@d"), .domain = SLICE("d")};
+        struct store_message m = {
+            .id = id, .sender = SLICE(""), .size = size, .content = {bytes, size}};
+        struct store_recipient to = {
+            .message_id = id, .address = SLICE("c@d"), .domain = SLICE("d")};
         MUST(store_begin(fixture->store, &fixture->error));
         is_done = store_add_message(fixture->store, &m, &to, 1, &fixture->error);
         if (is_done)
@@ -203,7 +208,8 @@ static bool mount_small(struct fixture *fixture)
 {
     store_close(&fixture->store);
     fixture_remove_folder(fixture->dir);
-    if (mkdir(fixture->dir, 0700) != 0 || mount("none", fixture->dir, "tmpfs", 0, "size=64m") != 0) {
+    if (mkdir(fixture->dir, 0700) != 0
+        || mount("none", fixture->dir, "tmpfs", 0, "size=64m") != 0) {
         MUST(store_open(fixture->dir, STORE_WRITER, &fixture->store, &fixture->error));
         return false;
     }

@@ -26,7 +26,8 @@ static const struct { const char *key; size_t offset; } number_fields[] = { /* a
     {"larger", offsetof(struct store_filter, larger_than)},
     {"limit", offsetof(struct store_filter, limit)},
 };
-_Static_assert(sizeof(size_t) == sizeof(int64_t), "limit is read and written as a number of 64 bits");
+_Static_assert(sizeof(size_t) == sizeof(int64_t),
+               "limit is read and written as a number of 64 bits");
 
 static struct slice *text_at(struct store_filter *filter, size_t offset)
 {
@@ -108,9 +109,11 @@ json_t *filter_to_json(const struct store_filter *filter, struct error *error)
         struct slice text = *text_at(&f, text_fields[i].offset);
         if (slice_is_absent(text))
             continue;
-        if (json_object_set_new(json, text_fields[i].key, json_stringn(text.data, text.size)) != 0) {
+        if (json_object_set_new(json, text_fields[i].key, json_stringn(text.data, text.size))
+            != 0) {
             json_decref(json);
-            (void)error_set(error, "%s: no UTF-8; write * for what can't be typed", text_fields[i].key);
+            (void)error_set(error, "%s: no UTF-8; write * for what can't be typed",
+                            text_fields[i].key);
             return NULL;
         }
     }
@@ -126,7 +129,8 @@ json_t *filter_to_json(const struct store_filter *filter, struct error *error)
     return json;
 }
 
-static bool ids_from_json(struct arena *arena, const json_t *value, struct store_filter *f, struct error *error)
+static bool ids_from_json(struct arena *arena, const json_t *value, struct store_filter *f,
+                          struct error *error)
 {
     size_t count = json_array_size(value);
     if (!json_is_array(value) || count == 0 || count > FILTER_IDS_MAX)
@@ -135,15 +139,16 @@ static bool ids_from_json(struct arena *arena, const json_t *value, struct store
     for (size_t i = 0; i < count; i++) {
         const char *text = json_string_value(json_array_get(value, i));
         if (!text || !store_id_parse(slice_of(text), &ids[i]))
-            return error_set(error, "filter: \"ids\": %s is no queue id", text ? text : "a value that is no text");
+            return error_set(error, "filter: \"ids\": %s is no queue id",
+                             text ? text : "a value that is no text");
     }
     f->ids = ids;
     f->id_count = count;
     return true;
 }
 
-static bool field_from_json(struct arena *arena, const char *key, const json_t *value, struct store_filter *f,
-                            struct error *error)
+static bool field_from_json(struct arena *arena, const char *key, const json_t *value,
+                            struct store_filter *f, struct error *error)
 {
     for (size_t i = 0; i < COUNT_OF(text_fields); i++) {
         if (strcmp(key, text_fields[i].key) != 0)
@@ -174,7 +179,8 @@ static bool field_from_json(struct arena *arena, const char *key, const json_t *
     return error_set(error, "filter: \"%s\" is not understood", key);
 }
 
-bool filter_from_json(struct arena *arena, const json_t *json, struct store_filter *ret_filter, struct error *error)
+bool filter_from_json(struct arena *arena, const json_t *json, struct store_filter *ret_filter,
+                      struct error *error)
 {
     struct store_filter filter = FILTER_ALL;
     if (!json_is_object(json))
@@ -182,7 +188,8 @@ bool filter_from_json(struct arena *arena, const json_t *json, struct store_filt
     /* jansson's iterators want a json_t that is not const; nothing is changed. */
     json_t *object = (json_t *)(uintptr_t)json;
     for (void *at = json_object_iter(object); at; at = json_object_iter_next(object, at))
-        if (!field_from_json(arena, json_object_iter_key(at), json_object_iter_value(at), &filter, error))
+        if (!field_from_json(arena, json_object_iter_key(at), json_object_iter_value(at), &filter,
+                             error))
             return false;
     *ret_filter = filter;
     return true;

@@ -1,10 +1,12 @@
-/* filter: struct store_filter and the verbs as JSON, for the control socket: mailroot queue writes it, the relay reads it.
+/* filter: struct store_filter and the verbs as JSON, for the control socket: mailroot queue writes
+ * it, the relay reads it.
  *
- *   {"ids": ["0018f0…"], "sender": "*@a.b", "recipient": …, "domain": …, "pickup": …, "message_id": …,
- *    "older_ms": 7200000, "younger_ms": …, "larger": …, "state": "queued" | "held" | …, "not": true, "limit": 100}
+ *   {"ids": ["0018f0…"], "sender": "*@a.b", "recipient": …, "domain": …, "pickup": …, "message_id":
+ * …, "older_ms": 7200000, "younger_ms": …, "larger": …, "state": "queued" | "held" | …, "not":
+ * true, "limit": 100}
  *
- * Fields that don't filter are left out; an unknown field is refused, since a filter that is not understood would match
- * too much. now_ms is not sent: who applies the filter sets it. */
+ * Fields that don't filter are left out; an unknown field is refused, since a filter that is not
+ * understood would match too much. now_ms is not sent: who applies the filter sets it. */
 #ifndef MR_STORE_FILTER_H
 #define MR_STORE_FILTER_H
 
@@ -20,8 +22,8 @@ enum { FILTER_IDS_MAX = 50000 }; /* as many as fit into a request */
 bool filter_is_set(const struct store_filter *filter);
 /* The caller's to json_decref(); NULL when a text is no UTF-8. */
 json_t *filter_to_json(const struct store_filter *filter, struct error *error);
-MUST_USE bool filter_from_json(struct arena *arena, const json_t *json, struct store_filter *ret_filter,
-                               struct error *error);
+MUST_USE bool filter_from_json(struct arena *arena, const json_t *json,
+                               struct store_filter *ret_filter, struct error *error);
 
 const char *state_name(enum store_state state); /* "queued"; "unknown" for a number that is none */
 MUST_USE bool state_parse(struct slice name, int *ret_state);

@@ -10,19 +10,32 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SAVED_PER_COMMIT = 256, LOST_LINES_MAX = 100000, FAULT_LINES_MAX = 20, PATH_SIZE_MAX = 4096 };
+enum {
+    SAVED_PER_COMMIT = 256,
+    LOST_LINES_MAX = 100000,
+    FAULT_LINES_MAX = 20,
+    PATH_SIZE_MAX = 4096
+};
 
-/* A column of keys in a table that may have holes: the next key at or behind a start, found by an indexed seek. */
+/* A column of keys in a table that may have holes: the next key at or behind a start, found by an
+ * indexed seek. */
 enum source_kind {
-    SOURCE_MESSAGES, SOURCE_CONTENTS, SOURCE_RECIPIENTS, SOURCE_INTAKES, SOURCE_NUMBERS, SOURCE_COUNT,
+    SOURCE_MESSAGES,
+    SOURCE_CONTENTS,
+    SOURCE_RECIPIENTS,
+    SOURCE_INTAKES,
+    SOURCE_NUMBERS,
+    SOURCE_COUNT,
     SOURCE_IDS_COUNT = SOURCE_INTAKES, /* the first ones say which messages there were */
 };
 static const char *const source_texts[SOURCE_COUNT] = {
     [SOURCE_MESSAGES] = "SELECT id FROM message WHERE id >= ?1 ORDER BY id LIMIT 1",
     [SOURCE_CONTENTS] = "SELECT id FROM content WHERE id >= ?1 ORDER BY id LIMIT 1",
-    [SOURCE_RECIPIENTS] = "SELECT message FROM recipient WHERE message >= ?1 ORDER BY message LIMIT 1",
+    [SOURCE_RECIPIENTS] =
+        "SELECT message FROM recipient WHERE message >= ?1 ORDER BY message LIMIT 1",
     [SOURCE_INTAKES] = "SELECT first FROM intake WHERE first >= ?1 ORDER BY first LIMIT 1",
-    [SOURCE_NUMBERS] = "SELECT number FROM recipient WHERE message = ?2 AND number >= ?1 ORDER BY number LIMIT 1",
+    [SOURCE_NUMBERS] =
+        "SELECT number FROM recipient WHERE message = ?2 AND number >= ?1 ORDER BY number LIMIT 1",
 };
 static const char recipient_text[] =
     "SELECT " RECIPIENT_COLUMNS " FROM recipient WHERE message = ? AND number = ?";
@@ -35,7 +48,8 @@ struct repair {
     struct store *from; /* NULL when nothing of it can be read */
     struct store *to;
     sqlite3_stmt *sources[SOURCE_COUNT], *recipient;
-    uint64_t upcoming[SOURCE_IDS_COUNT]; /* the id each source has next; 0 = ask it, UINT64_MAX = it has no more */
+    uint64_t upcoming[SOURCE_IDS_COUNT]; /* the id each source has next; 0 = ask it, UINT64_MAX = it
+                                            has no more */
     struct buf *report;
     struct arena arena; /* of the message at hand */
     size_t saved, lost, recipients_saved, in_transaction;
@@ -56,8 +70,8 @@ static enum probe probe(sqlite3_stmt *source, uint64_t start, uint64_t *ret_key)
     return PROBE_FOUND;
 }
 
-/* The next key at or behind `start` that can be read. Where a page is broken, starts twice as far each time are tried
- * until one works; halving the way back finds the hole's end. */
+/* The next key at or behind `start` that can be read. Where a page is broken, starts twice as far
+ * each time are tried until one works; halving the way back finds the hole's end. */
 static bool source_next(sqlite3_stmt *source, uint64_t start, uint64_t *ret_key, bool *is_broken)
 {
     if (!source)
@@ -110,7 +124,8 @@ static bool body_is_whole(const struct repair *repair, const struct store_messag
 }
 
 /* NULL, or what of the message can't be read. */
-static const char *read_message(struct repair *repair, uint64_t id, struct store_message *ret_message)
+static const char *read_message(struct repair *repair, uint64_t id,
+                                struct store_message *ret_message)
 {
     struct store_message *m = ret_message;
     if (!store_read_message(repair->from, &repair->arena, id, false, m, NULL))
@@ -124,7 +139,8 @@ static const char *read_message(struct repair *repair, uint64_t id, struct store
     return m->content.size == m->size ? NULL : "its content is damaged";
 }
 
-static bool read_recipient(struct repair *repair, uint64_t id, uint64_t number, struct store_recipient *ret_recipient)
+static bool read_recipient(struct repair *repair, uint64_t id, uint64_t number,
+                           struct store_recipient *ret_recipient)
 {
     struct store_recipient r;
     bind_id(repair->recipient, 1, id);
@@ -133,8 +149,8 @@ static bool read_recipient(struct repair *repair, uint64_t id, uint64_t number, 
     if (is_read) {
         column_recipient(repair->recipient, &r);
         keep_recipient(&repair->arena, &r);
-        is_read = r.message_id == id && (unsigned)r.state <= STATE_HELD && !slice_is_absent(r.address)
-                  && !slice_is_absent(r.domain) && r.next_ms >= 0;
+        is_read = r.message_id == id && (unsigned)r.state <= STATE_HELD
+                  && !slice_is_absent(r.address) && !slice_is_absent(r.domain) && r.next_ms >= 0;
     }
     sqlite3_reset(repair->recipient);
     if (is_read)
@@ -152,7 +168,8 @@ static void read_recipients(struct repair *repair, uint64_t id, struct recipient
     sqlite3_stmt *source = repair->sources[SOURCE_NUMBERS];
     if (source)
         bind_id(source, 2, id);
-    for (; next <= UINT32_MAX && source_next(source, next, &number, &r.is_any_missing); next = number + 1) {
+    for (; next <= UINT32_MAX && source_next(source, next, &number, &r.is_any_missing);
+         next = number + 1) {
         if (r.count == capacity) {
             capacity = capacity ? 2 * capacity : 4;
             r.list = arena_grow(&repair->arena, r.list, r.count, capacity, sizeof *r.list);
@@ -212,7 +229,8 @@ static bool next_id(struct repair *repair, uint64_t start, uint64_t *ret_id)
     uint64_t nearest = UINT64_MAX;
     for (size_t i = 0; i < SOURCE_IDS_COUNT; i++) {
         uint64_t *upcoming = &repair->upcoming[i];
-        if (*upcoming < start && !source_next(repair->sources[i], start, upcoming, &repair->has_gaps))
+        if (*upcoming < start
+            && !source_next(repair->sources[i], start, upcoming, &repair->has_gaps))
             *upcoming = UINT64_MAX;
         if (*upcoming < nearest)
             nearest = *upcoming;
@@ -234,7 +252,8 @@ static bool save_intakes(struct repair *repair, struct error *error)
 {
     uint64_t first, start = 1;
     sqlite3_stmt *source = repair->sources[SOURCE_INTAKES];
-    for (; start <= INT64_MAX && source_next(source, start, &first, &repair->has_gaps); start = first + 1) {
+    for (; start <= INT64_MAX && source_next(source, start, &first, &repair->has_gaps);
+         start = first + 1) {
         int64_t last;
         sqlite3_stmt *s = statement_start(repair->from, STATEMENT_FIND_INTAKE, NULL);
         if (!s)
@@ -242,7 +261,8 @@ static bool save_intakes(struct repair *repair, struct error *error)
         bind_id(s, 1, first);
         if (!statement_number(repair->from, s, 0, &last, NULL) || last < (int64_t)first)
             continue;
-        if (!store_add_intake(repair->to, first, (uint64_t)last, error) || !commit_some(repair, error))
+        if (!store_add_intake(repair->to, first, (uint64_t)last, error)
+            || !commit_some(repair, error))
             return false;
     }
     return true;
@@ -260,7 +280,8 @@ static void sources_open(struct repair *repair)
     sqlite3 *db = repair->from->db;
     (void)sqlite3_exec(db, "PRAGMA cell_size_check = ON", NULL, NULL, NULL); /* only notices more */
     for (size_t i = 0; i < SOURCE_COUNT; i++)
-        (void)sqlite3_prepare_v2(db, source_texts[i], -1, &repair->sources[i], NULL); /* stays NULL: no such keys */
+        (void)sqlite3_prepare_v2(db, source_texts[i], -1, &repair->sources[i],
+                                 NULL); /* stays NULL: no such keys */
     (void)sqlite3_prepare_v2(db, recipient_text, -1, &repair->recipient, NULL);
 }
 
@@ -279,7 +300,8 @@ static bool copy_all(struct repair *repair, struct error *error)
         return false;
     sources_open(repair);
     /* Without that statement not even the schema can be read. */
-    bool is_copied = !repair->recipient || (save_messages(repair, error) && save_intakes(repair, error));
+    bool is_copied =
+        !repair->recipient || (save_messages(repair, error) && save_intakes(repair, error));
     sources_close(repair);
     if (!is_copied) {
         if (repair->to->is_in_transaction)
@@ -313,7 +335,8 @@ static bool is_sound(struct repair *repair)
     return true;
 }
 
-/* Whether the file is damaged, rather than foreign, too new, locked or not ours to read: only then it may be set aside. */
+/* Whether the file is damaged, rather than foreign, too new, locked or not ours to read: only then
+ * it may be set aside. */
 static bool is_unreadable(const char *path)
 {
     sqlite3 *db;
@@ -336,8 +359,8 @@ static bool names_make(struct repair *repair, struct error *error)
         {repair->kept, "queue.db.damaged-", true}, {repair->bodies, "body.damaged-", true},
     };
     for (size_t i = 0; i < COUNT_OF(names); i++) {
-        int length = snprintf(names[i].text, PATH_SIZE_MAX - 8, "%s/%s%s", repair->dir, names[i].name,
-                              names[i].has_time ? time : "");
+        int length = snprintf(names[i].text, PATH_SIZE_MAX - 8, "%s/%s%s", repair->dir,
+                              names[i].name, names[i].has_time ? time : "");
         if (length < 0 || length >= PATH_SIZE_MAX - 8)
             return error_set(error, "%s: path too long", repair->dir);
     }
@@ -368,38 +391,43 @@ static bool fresh_give(const struct repair *repair, struct error *error)
     return true;
 }
 
-/* Bodies that the new queue does not name would be removed when it is opened: they are the rest of what was lost. */
+/* Bodies that the new queue does not name would be removed when it is opened: they are the rest of
+ * what was lost. */
 static bool bodies_keep(struct repair *repair, struct error *error)
 {
     if (!body_folder_make(repair->dir, error) || !file_make_folder(repair->bodies, 0750, error))
         return false;
     body_sweep(repair->dir, repair->bodies, store_names_body, repair->to);
     if (rmdir(repair->bodies) != 0)
-        buf_printf(repair->report, "bodies that belong to no saved message are now in %s\n", repair->bodies);
+        buf_printf(repair->report, "bodies that belong to no saved message are now in %s\n",
+                   repair->bodies);
     return true;
 }
 
-/* The damaged file and its WAL get their new names first; the WAL must be gone before the new file takes its place, or
- * SQLite would play it into that. A crash on the way leaves the pair under the new names. */
+/* The damaged file and its WAL get their new names first; the WAL must be gone before the new file
+ * takes its place, or SQLite would play it into that. A crash on the way leaves the pair under the
+ * new names. */
 static bool files_swap(const struct repair *repair, struct error *error)
 {
     char wal[PATH_SIZE_MAX + 8], kept_wal[PATH_SIZE_MAX + 8], shm[PATH_SIZE_MAX + 8];
     (void)with_suffix(repair->damaged, "-wal", wal);
     (void)with_suffix(repair->kept, "-wal", kept_wal);
     if (access(with_suffix(repair->fresh, "-wal", shm), F_OK) == 0)
-        return error_set(error, "%s: could not be completed: free space on this file system", repair->fresh);
+        return error_set(error, "%s: could not be completed: free space on this file system",
+                         repair->fresh);
     (void)with_suffix(repair->damaged, "-shm", shm);
     int folder_fd = file_open_folder(repair->dir, error);
     if (folder_fd < 0)
         return false;
-    bool is_done = (link(repair->damaged, repair->kept) == 0 || error_set_errno(error, repair->kept))
-                   && (link(wal, kept_wal) == 0 || errno == ENOENT || error_set_errno(error, kept_wal))
-                   && file_sync_folder(folder_fd, error)
-                   && (unlink(wal) == 0 || errno == ENOENT || error_set_errno(error, wal))
-                   && (unlink(shm) == 0 || errno == ENOENT || error_set_errno(error, shm))
-                   && file_sync_folder(folder_fd, error)
-                   && (rename(repair->fresh, repair->damaged) == 0 || error_set_errno(error, repair->fresh))
-                   && file_sync_folder(folder_fd, error);
+    bool is_done =
+        (link(repair->damaged, repair->kept) == 0 || error_set_errno(error, repair->kept))
+        && (link(wal, kept_wal) == 0 || errno == ENOENT || error_set_errno(error, kept_wal))
+        && file_sync_folder(folder_fd, error)
+        && (unlink(wal) == 0 || errno == ENOENT || error_set_errno(error, wal))
+        && (unlink(shm) == 0 || errno == ENOENT || error_set_errno(error, shm))
+        && file_sync_folder(folder_fd, error)
+        && (rename(repair->fresh, repair->damaged) == 0 || error_set_errno(error, repair->fresh))
+        && file_sync_folder(folder_fd, error);
     close(folder_fd);
     return is_done;
 }
@@ -409,11 +437,15 @@ static void report_end(struct repair *repair)
     if (!repair->from)
         buf_append_text(repair->report, "nothing of the damaged file can be read\n");
     if (repair->has_gaps)
-        buf_append_text(repair->report, "pages of ids are broken: the event log says which messages were taken\n");
+        buf_append_text(repair->report,
+                        "pages of ids are broken: the event log says which messages were taken\n");
     if (repair->lost > LOST_LINES_MAX)
-        buf_printf(repair->report, "… and %zu more that are not saved\n", repair->lost - LOST_LINES_MAX);
-    buf_printf(repair->report, "saved: %zu messages with %zu recipients; not saved: %zu messages; the damaged file "
-               "is kept as %s\n", repair->saved, repair->recipients_saved, repair->lost, repair->kept);
+        buf_printf(repair->report, "… and %zu more that are not saved\n",
+                   repair->lost - LOST_LINES_MAX);
+    buf_printf(repair->report,
+               "saved: %zu messages with %zu recipients; not saved: %zu messages; the damaged file "
+               "is kept as %s\n",
+               repair->saved, repair->recipients_saved, repair->lost, repair->kept);
 }
 
 static bool rebuild(struct repair *repair, struct error *error)
@@ -432,7 +464,8 @@ bool store_repair(const char *dir, struct buf *report, struct error *error)
     struct repair repair = {.dir = dir, .report = report};
     if (!names_make(&repair, error))
         return false;
-    if (!database_open(repair.damaged, STORE_READER, &repair.from, error) && !is_unreadable(repair.damaged))
+    if (!database_open(repair.damaged, STORE_READER, &repair.from, error)
+        && !is_unreadable(repair.damaged))
         return false;
     if (repair.from && is_sound(&repair)) {
         buf_append_text(report, "no damage found: the queue stays as it is\n");

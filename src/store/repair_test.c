@@ -30,7 +30,10 @@ static void add_message(struct fixture *fixture, uint64_t id)
 {
     char bytes[CONTENT_SIZE], address[2][40];
     struct store_recipient recipients[2];
-    struct store_message m = {.id = id, .arrived_ms = 5, .sender = SLICE("s@x"), .size = CONTENT_SIZE,
+    struct store_message m = {.id = id,
+                              .arrived_ms = 5,
+                              .sender = SLICE("s@x"),
+                              .size = CONTENT_SIZE,
                               .content = content_of(id, bytes)};
     if (id == IN_FILE_ID) {
         MUST(store_body_write(fixture->dir, id, m.content, &fixture->error));
@@ -38,8 +41,11 @@ static void add_message(struct fixture *fixture, uint64_t id)
     }
     for (unsigned i = 0; i < 2; i++) {
         (void)snprintf(address[i], sizeof address[i], "r%llu.%u@y", (unsigned long long)id, i);
-        recipients[i] = (struct store_recipient){.message_id = id, .number = i, .address = slice_of(address[i]),
-                                                 .domain = SLICE("y"), .attempts = i};
+        recipients[i] = (struct store_recipient){.message_id = id,
+                                                 .number = i,
+                                                 .address = slice_of(address[i]),
+                                                 .domain = SLICE("y"),
+                                                 .attempts = i};
     }
     MUST(store_add_message(fixture->store, &m, recipients, 2, &fixture->error));
 }
@@ -62,8 +68,10 @@ static int64_t page_of(struct fixture *fixture, const char *name, const char *ty
     sqlite3 *db;
     sqlite3_stmt *statement;
     (void)snprintf(path, sizeof path, "%s/queue.db", fixture->dir);
-    (void)snprintf(sql, sizeof sql, "SELECT pageno FROM dbstat WHERE name = '%s' AND pagetype = '%s' ORDER BY path "
-                   "LIMIT 1 OFFSET %d", name, type, n);
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT pageno FROM dbstat WHERE name = '%s' AND pagetype = '%s' ORDER BY path "
+                   "LIMIT 1 OFFSET %d",
+                   name, type, n);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
     int64_t page = sqlite3_step(statement) == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
@@ -95,10 +103,12 @@ static bool is_saved(struct fixture *fixture, uint64_t id, size_t *ret_recipient
         if (!m.is_in_file)
             assert_true(slice_equals(m.content, content_of(id, bytes)));
         assert_true(slice_equals(m.sender, SLICE("s@x")));
-        MUST(store_read_recipients(fixture->store, &arena, id, &recipients, ret_recipients, &fixture->error));
+        MUST(store_read_recipients(fixture->store, &arena, id, &recipients, ret_recipients,
+                                   &fixture->error));
         for (size_t i = 0; i < *ret_recipients; i++) {
             char address[40];
-            (void)snprintf(address, sizeof address, "r%llu.%u@y", (unsigned long long)id, recipients[i].number);
+            (void)snprintf(address, sizeof address, "r%llu.%u@y", (unsigned long long)id,
+                           recipients[i].number);
             assert_true(slice_equals(recipients[i].address, slice_of(address)));
             assert_int_equal(recipients[i].attempts, recipients[i].number);
         }
@@ -107,7 +117,8 @@ static bool is_saved(struct fixture *fixture, uint64_t id, size_t *ret_recipient
     return is_there;
 }
 
-/* Everything is either saved or named in the report, and never both. Returns how many are not saved. */
+/* Everything is either saved or named in the report, and never both. Returns how many are not
+ * saved. */
 static size_t account(struct fixture *fixture, struct buf *report)
 {
     size_t lost = 0;
@@ -146,7 +157,11 @@ static size_t count_files(const char *dir, const char *prefix)
 
 static void what_can_be_read_is_saved_and_the_rest_is_named(void **state)
 {
-    static const struct { const char *table, *type; int n, filler; size_t lost_min, lost_max; } rows[] = {
+    static const struct {
+        const char *table, *type;
+        int n, filler;
+        size_t lost_min, lost_max;
+    } rows[] = {
         {"content", "leaf", 3, 0, 1, 4},
         {"content", "leaf", 3, 0xff, 1, 4},
         {"content", "internal", 0, 0, MESSAGES, MESSAGES}, /* the root */
@@ -240,8 +255,8 @@ static void what_was_committed_but_is_still_in_the_wal_is_saved(void **state)
     fixture_add_committed(fixture, 2500, 1, 0);
     /* As a kill leaves it: the WAL is not yet copied. */
     (void)snprintf(copy, sizeof copy, "%s/copy", fixture->dir);
-    (void)snprintf(command, sizeof command, "mkdir %s && cp %s/queue.db %s/queue.db-wal %s", copy, fixture->dir,
-                   fixture->dir, copy);
+    (void)snprintf(command, sizeof command, "mkdir %s && cp %s/queue.db %s/queue.db-wal %s", copy,
+                   fixture->dir, fixture->dir, copy);
     assert_int_equal(system(command), 0);
     struct fixture killed = {0};
     (void)snprintf(killed.dir, sizeof killed.dir, "%.50s/copy", fixture->dir);

@@ -21,11 +21,23 @@ static const struct {
     size_t size;
 } messages[] = {
     {1, "alice@shop.example", {"bob@A.example"}, {"a.example"}, "one.eml", "<1@shop>", 10000, 100},
-    {2, "alice@shop.example", {"carol@b.example", "dave@a.example"}, {"b.example", "a.example"}, "two.eml", "<2@shop>",
-     50000, 200},
+    {2,
+     "alice@shop.example",
+     {"carol@b.example", "dave@a.example"},
+     {"b.example", "a.example"},
+     "two.eml",
+     "<2@shop>",
+     50000,
+     200},
     {3, "", {"eve@c.example"}, {"c.example"}, NULL, NULL, 90000, 300},
-    {4, "news@list.example", {"bob@a.example", "x*y@b.example", "z@c.example"},
-     {"a.example", "b.example", "c.example"}, "news.txt", "<4@list>", 99000, 4000},
+    {4,
+     "news@list.example",
+     {"bob@a.example", "x*y@b.example", "z@c.example"},
+     {"a.example", "b.example", "c.example"},
+     "news.txt",
+     "<4@list>",
+     99000,
+     4000},
 };
 
 static void add_messages(struct fixture *fixture)
@@ -33,16 +45,23 @@ static void add_messages(struct fixture *fixture)
     MUST(store_begin(fixture->store, &fixture->error));
     for (size_t i = 0; i < COUNT_OF(messages); i++) {
         struct store_message m = {
-            .id = messages[i].id, .arrived_ms = messages[i].arrived_ms, .sender = slice_of(messages[i].sender),
-            .pickup_name = slice_of(messages[i].pickup), .message_id = slice_of(messages[i].message_id),
-            .size = messages[i].size, .content = SLICE("x"),
+            .id = messages[i].id,
+            .arrived_ms = messages[i].arrived_ms,
+            .sender = slice_of(messages[i].sender),
+            .pickup_name = slice_of(messages[i].pickup),
+            .message_id = slice_of(messages[i].message_id),
+            .size = messages[i].size,
+            .content = SLICE("x"),
         };
         struct store_recipient recipients[3] = {0};
         size_t count = 0;
         for (; count < 3 && messages[i].recipients[count]; count++)
             recipients[count] = (struct store_recipient){
-                .message_id = m.id, .number = (unsigned)count, .address = slice_of(messages[i].recipients[count]),
-                .domain = slice_of(messages[i].domains[count]), .next_ms = NOW + 500,
+                .message_id = m.id,
+                .number = (unsigned)count,
+                .address = slice_of(messages[i].recipients[count]),
+                .domain = slice_of(messages[i].domains[count]),
+                .next_ms = NOW + 500,
             };
         MUST(store_add_message(fixture->store, &m, recipients, count, &fixture->error));
     }
@@ -51,14 +70,15 @@ static void add_messages(struct fixture *fixture)
 
 struct listed { char text[64]; };
 
-static bool list_one(void *arg, const struct store_message *message, const struct store_recipient *recipients,
-                     size_t count)
+static bool list_one(void *arg, const struct store_message *message,
+                     const struct store_recipient *recipients, size_t count)
 {
     struct listed *listed = arg;
     size_t used = strlen(listed->text);
     (void)recipients;
     assert_true(count > 0);
-    (void)snprintf(listed->text + used, sizeof listed->text - used, "%llu ", (unsigned long long)message->id);
+    (void)snprintf(listed->text + used, sizeof listed->text - used, "%llu ",
+                   (unsigned long long)message->id);
     return true;
 }
 
@@ -66,7 +86,8 @@ static void a_filter_finds_what_meets_all_its_conditions(void **state)
 {
     struct fixture *fixture = *state;
     static const uint64_t some[] = {4, 2, 2, 77}, all[] = {1, 2, 3, 4}, none[] = {99};
-    const struct { struct store_filter filter; const char *found; } rows[] = {
+    const struct { struct store_filter filter; const char *found;
+    } rows[] = {
         {{.state = -1}, "1 2 3 4 "},
         {{.state = -1, .sender = SLICE("ALICE@shop.example")}, "1 2 "},
         {{.state = -1, .sender = SLICE("alice")}, ""},
@@ -77,12 +98,14 @@ static void a_filter_finds_what_meets_all_its_conditions(void **state)
         {{.state = -1, .recipient = SLICE("x*y@b.example")}, "4 "},
         {{.state = -1, .domain = SLICE("c.example")}, "3 4 "},
         {{.state = -1, .domain = SLICE("*")}, "1 2 3 4 "},
-        {{.state = -1, .recipient = SLICE("bob*"), .domain = SLICE("b.example")}, ""}, /* of one recipient */
+        {{.state = -1, .recipient = SLICE("bob*"), .domain = SLICE("b.example")},
+         ""}, /* of one recipient */
         {{.state = -1, .pickup_name = SLICE("*.EML")}, "1 2 "},
         {{.state = -1, .pickup_name = SLICE("*")}, "1 2 4 "}, /* what has none does not match */
         {{.state = -1, .message_id = SLICE("2@shop")}, "2 "},
         {{.state = -1, .message_id = SLICE("<2@shop>")}, "2 "},
-        {{.state = -1, .older_than_ms = 10000, .now_ms = NOW}, "1 2 "}, /* exactly as old is not older */
+        {{.state = -1, .older_than_ms = 10000, .now_ms = NOW},
+         "1 2 "}, /* exactly as old is not older */
         {{.state = -1, .younger_than_ms = 10000, .now_ms = NOW}, "4 "},
         {{.state = -1, .older_than_ms = 9999, .younger_than_ms = 60000, .now_ms = NOW}, "2 3 "},
         {{.state = -1, .larger_than = 300}, "4 "},
@@ -95,7 +118,8 @@ static void a_filter_finds_what_meets_all_its_conditions(void **state)
         {{.state = -1, .ids = none, .id_count = 1}, ""},
         {{.state = -1, .ids = all, .id_count = 4, .limit = 3}, "1 2 3 "},
         {{.state = -1, .ids = some, .id_count = 4, .is_inverted = true}, "1 3 "},
-        {{.state = -1, .domain = SLICE("a.example"), .is_inverted = true}, "2 3 4 "}, /* they have others, too */
+        {{.state = -1, .domain = SLICE("a.example"), .is_inverted = true},
+         "2 3 4 "}, /* they have others, too */
         {{.state = -1, .sender = SLICE("alice*"), .is_inverted = true}, "3 4 "},
         {{.state = -1, .is_inverted = true}, ""},
     };
@@ -108,8 +132,8 @@ static void a_filter_finds_what_meets_all_its_conditions(void **state)
     }
 }
 
-static bool stop_at_second(void *arg, const struct store_message *message, const struct store_recipient *recipients,
-                           size_t count)
+static bool stop_at_second(void *arg, const struct store_message *message,
+                           const struct store_recipient *recipients, size_t count)
 {
     (void)message;
     (void)recipients;
@@ -139,22 +163,26 @@ static void a_walk_goes_over_many_pages_once(void **state)
     assert_int_equal(fixture_count(fixture, &last), 999);
 }
 
-/* A verb's work as text: "ID.NUMBER:STATE@NEXT" of every recipient that is open or was, in order. */
-static bool describe(void *arg, const struct store_message *message, const struct store_recipient *recipients,
-                     size_t count)
+/* A verb's work as text: "ID.NUMBER:STATE@NEXT" of every recipient that is open or was, in order.
+ */
+static bool describe(void *arg, const struct store_message *message,
+                     const struct store_recipient *recipients, size_t count)
 {
     struct buf *text = arg;
     for (size_t i = 0; i < count; i++)
-        buf_printf(text, "%llu.%u:%s@%lld%s%.*s ", (unsigned long long)message->id, recipients[i].number,
-                   state_name(recipients[i].state), (long long)recipients[i].next_ms,
-                   recipients[i].route.size ? ">" : "", SLICE_FMT(recipients[i].route));
+        buf_printf(text, "%llu.%u:%s@%lld%s%.*s ", (unsigned long long)message->id,
+                   recipients[i].number, state_name(recipients[i].state),
+                   (long long)recipients[i].next_ms, recipients[i].route.size ? ">" : "",
+                   SLICE_FMT(recipients[i].route));
     return true;
 }
 
-static void change(struct fixture *fixture, const struct store_filter *filter, enum store_verb verb, struct buf *told)
+static void change(struct fixture *fixture, const struct store_filter *filter, enum store_verb verb,
+                   struct buf *told)
 {
     MUST(store_begin(fixture->store, &fixture->error));
-    MUST(store_change(fixture->store, filter, verb, verb == VERB_REROUTE ? SLICE("mx:26") : SLICE_NONE, describe, told,
+    MUST(store_change(fixture->store, filter, verb,
+                      verb == VERB_REROUTE ? SLICE("mx:26") : SLICE_NONE, describe, told,
                       &fixture->error));
     MUST(store_commit(fixture->store, &fixture->error));
 }
@@ -177,7 +205,10 @@ static void a_verb_changes_the_recipients_that_match_and_says_which_messages(voi
     };
     add_messages(fixture);
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct store_filter filter = {.state = -1, .now_ms = NOW, .ids = (uint64_t[]){2}, .id_count = 1,
+        struct store_filter filter = {.state = -1,
+                                      .now_ms = NOW,
+                                      .ids = (uint64_t[]){2},
+                                      .id_count = 1,
                                       .domain = slice_of(rows[i].domain)};
         struct buf told = {0};
         change(fixture, &filter, rows[i].verb, &told);
@@ -225,9 +256,17 @@ static void a_filter_goes_through_json_and_back(void **state)
     const struct store_filter rows[] = {
         {.state = -1},
         {.state = STATE_QUEUED, .is_inverted = true, .limit = 5},
-        {.state = STATE_HELD, .ids = ids, .id_count = 2, .sender = SLICE(""), .recipient = SLICE("\"a\\b\"@x\0y"),
-         .domain = SLICE("b\xc3\xbc*"), .pickup_name = SLICE("p"), .message_id = SLICE("<m@i>"), .older_than_ms = 1,
-         .younger_than_ms = 1LL << 40, .larger_than = 1LL << 50},
+        {.state = STATE_HELD,
+         .ids = ids,
+         .id_count = 2,
+         .sender = SLICE(""),
+         .recipient = SLICE("\"a\\b\"@x\0y"),
+         .domain = SLICE("b\xc3\xbc*"),
+         .pickup_name = SLICE("p"),
+         .message_id = SLICE("<m@i>"),
+         .older_than_ms = 1,
+         .younger_than_ms = 1LL << 40,
+         .larger_than = 1LL << 50},
     };
     (void)state;
     for (size_t i = 0; i < COUNT_OF(rows); i++) {

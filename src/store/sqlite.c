@@ -14,12 +14,13 @@
 enum {
     PAGE_SIZE = 4096,
     BUSY_MS = 5000,
-    CHECKPOINT_PAGES = 4096,              /* 16 MiB of WAL, then it is copied into the database */
-    CHECKPOINT_PAGES_WAIT = 8 * CHECKPOINT_PAGES, /* readers kept it from starting over: wait for them */
-    WAL_REGION_SIZE = 32 * 1024,          /* SQLite's "WAL-mode file format", 2: the wal-index */
+    CHECKPOINT_PAGES = 4096, /* 16 MiB of WAL, then it is copied into the database */
+    CHECKPOINT_PAGES_WAIT =
+        8 * CHECKPOINT_PAGES,    /* readers kept it from starting over: wait for them */
+    WAL_REGION_SIZE = 32 * 1024, /* SQLite's "WAL-mode file format", 2: the wal-index */
     WAL_REGION_FRAMES = 4096,
-    WAL_SIZE_KEPT = 32 * 1024 * 1024,     /* a longer WAL is cut to this when it starts over */
-    GROWTH_STEP = 4 * 1024 * 1024,        /* queue.db grows by this much at a time */
+    WAL_SIZE_KEPT = 32 * 1024 * 1024,      /* a longer WAL is cut to this when it starts over */
+    GROWTH_STEP = 4 * 1024 * 1024,         /* queue.db grows by this much at a time */
     TIDY_LIVE_SIZE_MAX = 32 * 1024 * 1024, /* what a tidying may have to copy */
     TIDY_FREE_SIZE_MIN = 64 * 1024 * 1024,
 };
@@ -28,10 +29,11 @@ enum {
 static const char *const migrations[SCHEMA_VERSION] = {schema_1};
 
 static const char writer_settings[] =
-    "PRAGMA synchronous = FULL;"     /* Q1: the WAL is synced at every commit */
-    "PRAGMA secure_delete = OFF;"    /* Debian's default would write zeros over each message that is done */
+    "PRAGMA synchronous = FULL;"  /* Q1: the WAL is synced at every commit */
+    "PRAGMA secure_delete = OFF;" /* Debian's default would write zeros over each message that is
+                                     done */
     "PRAGMA temp_store = MEMORY;"
-    "PRAGMA cache_size = -16384;"    /* KiB */
+    "PRAGMA cache_size = -16384;" /* KiB */
     "PRAGMA cell_size_check = ON;"
     "PRAGMA trusted_schema = OFF;";
 static const char reader_settings[] =
@@ -42,7 +44,8 @@ static bool database_execute(struct store *store, const char *sql, struct error 
     return sqlite3_exec(store->db, sql, NULL, NULL, NULL) == SQLITE_OK || store_fail(store, error);
 }
 
-static bool database_number(struct store *store, const char *sql, int64_t *ret_number, struct error *error)
+static bool database_number(struct store *store, const char *sql, int64_t *ret_number,
+                            struct error *error)
 {
     sqlite3_stmt *statement;
     if (sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL) != SQLITE_OK)
@@ -52,15 +55,16 @@ static bool database_number(struct store *store, const char *sql, int64_t *ret_n
     return is_done;
 }
 
-/* The commit before this call is durable whatever happens here, so nothing here fails it: what a checkpoint could
- * not copy stays in the WAL, and the next one copies all of it again. */
+/* The commit before this call is durable whatever happens here, so nothing here fails it: what a
+ * checkpoint could not copy stays in the WAL, and the next one copies all of it again. */
 static int after_commit(void *arg, sqlite3 *db, const char *schema, int pages)
 {
     (void)arg;
     if (pages >= CHECKPOINT_PAGES)
-        (void)sqlite3_wal_checkpoint_v2(
-            db, schema, pages < CHECKPOINT_PAGES_WAIT ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART, NULL,
-            NULL);
+        (void)sqlite3_wal_checkpoint_v2(db, schema,
+                                        pages < CHECKPOINT_PAGES_WAIT ? SQLITE_CHECKPOINT_PASSIVE
+                                                                      : SQLITE_CHECKPOINT_RESTART,
+                                        NULL, NULL);
     return SQLITE_OK;
 }
 
@@ -70,18 +74,23 @@ static bool migrate_steps(struct store *store, int64_t from, struct error *error
     for (int64_t version = from; version < SCHEMA_VERSION; version++)
         if (!database_execute(store, migrations[version], error))
             return false;
-    (void)snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d;", APPLICATION_ID,
-                   SCHEMA_VERSION);
+    (void)snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
+                   APPLICATION_ID, SCHEMA_VERSION);
     return database_execute(store, sql, error) && database_execute(store, "COMMIT", error);
 }
 
 static bool version_refuse(const struct store *store, int64_t version, struct error *error)
 {
     if (version > SCHEMA_VERSION)
-        return error_set(error, "%s: made by a newer mailroot (schema %lld, this one knows %d): install that version "
-                         "again", store->file, (long long)version, SCHEMA_VERSION);
-    return error_set(error, "%s: made by an older mailroot (schema %lld) and not yet migrated: `mailroot run` does it",
-                     store->file, (long long)version);
+        return error_set(
+            error,
+            "%s: made by a newer mailroot (schema %lld, this one knows %d): install that version "
+            "again",
+            store->file, (long long)version, SCHEMA_VERSION);
+    return error_set(
+        error,
+        "%s: made by an older mailroot (schema %lld) and not yet migrated: `mailroot run` does it",
+        store->file, (long long)version);
 }
 
 /* All steps in one transaction: after a crash the queue has the old version or the new one. */
@@ -93,8 +102,9 @@ static bool database_migrate(struct store *store, struct error *error)
         || !database_number(store, "SELECT count(*) FROM sqlite_master", &tables, error))
         return false;
     if (version == 0 ? tables != 0 : application != APPLICATION_ID)
-        return error_set(error, "%s: this is an SQLite database, but no queue of mailroot's: move it elsewhere",
-                         store->file);
+        return error_set(
+            error, "%s: this is an SQLite database, but no queue of mailroot's: move it elsewhere",
+            store->file);
     if (version == SCHEMA_VERSION)
         return true;
     if (version > SCHEMA_VERSION || store->mode == STORE_READER)
@@ -107,8 +117,9 @@ static bool database_migrate(struct store *store, struct error *error)
     return false;
 }
 
-/* What is on its way can be delivered and settled on a full disk: the WAL's room is taken beforehand, beyond its end,
- * where SQLite does not look; and room_reserve() sees to it that a checkpoint always finds room in queue.db. */
+/* What is on its way can be delivered and settled on a full disk: the WAL's room is taken
+ * beforehand, beyond its end, where SQLite does not look; and room_reserve() sees to it that a
+ * checkpoint always finds room in queue.db. */
 static void wal_reserve(const struct store *store)
 {
     char path[4096];
@@ -121,8 +132,9 @@ static void wal_reserve(const struct store *store)
     close(fd);
 }
 
-/* The same for the WAL's index, which grows by regions that cover some 4,096 frames each. SQLite writes to every page
- * of a region when it makes it, and its locks on that file forbid us to open it ourselves. */
+/* The same for the WAL's index, which grows by regions that cover some 4,096 frames each. SQLite
+ * writes to every page of a region when it makes it, and its locks on that file forbid us to open
+ * it ourselves. */
 static void wal_index_reserve(const struct store *store)
 {
     sqlite3_file *file = NULL;
@@ -138,17 +150,19 @@ static bool wal_turn_on(struct store *store, struct error *error)
 {
     char sql[160];
     sqlite3_stmt *statement;
-    (void)snprintf(sql, sizeof sql, "PRAGMA page_size = %d; PRAGMA journal_size_limit = %d;", PAGE_SIZE,
-                   WAL_SIZE_KEPT);
+    (void)snprintf(sql, sizeof sql, "PRAGMA page_size = %d; PRAGMA journal_size_limit = %d;",
+                   PAGE_SIZE, WAL_SIZE_KEPT);
     if (!database_execute(store, sql, error))
         return false;
-    if (sqlite3_prepare_v2(store->db, "PRAGMA journal_mode = WAL", -1, &statement, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(store->db, "PRAGMA journal_mode = WAL", -1, &statement, NULL)
+        != SQLITE_OK)
         return store_fail(store, error);
     enum step step = statement_step(store, statement, error);
     bool is_wal = step == STEP_ROW && slice_equals(column_slice(statement, 0), SLICE("wal"));
     sqlite3_finalize(statement);
     if (step == STEP_ROW && !is_wal)
-        return error_set(error, "%s: SQLite's WAL does not work here: the queue needs a local file system",
+        return error_set(error,
+                         "%s: SQLite's WAL does not work here: the queue needs a local file system",
                          store->file);
     return is_wal;
 }
@@ -159,7 +173,8 @@ static bool writer_prepare(struct store *store, struct error *error)
         || !database_migrate(store, error))
         return false;
     int step = GROWTH_STEP;
-    (void)sqlite3_file_control(store->db, "main", SQLITE_FCNTL_CHUNK_SIZE, &step); /* in whole steps, where it can */
+    (void)sqlite3_file_control(store->db, "main", SQLITE_FCNTL_CHUNK_SIZE,
+                               &step); /* in whole steps, where it can */
     sqlite3_wal_hook(store->db, after_commit, NULL);
     wal_reserve(store);
     wal_index_reserve(store);
@@ -171,7 +186,8 @@ static bool writer_prepare(struct store *store, struct error *error)
     return true;
 }
 
-/* Made here and not by SQLite, so that no other user can read it whatever the umask; -wal and -shm get the same. */
+/* Made here and not by SQLite, so that no other user can read it whatever the umask; -wal and -shm
+ * get the same. */
 static bool file_prepare(const char *path, enum store_mode mode, struct error *error)
 {
     struct stat is;
@@ -179,8 +195,10 @@ static bool file_prepare(const char *path, enum store_mode mode, struct error *e
         if (stat(path, &is) == 0)
             return true;
         if (errno == ENOENT)
-            return error_set(error, "%s: no queue here yet: `mailroot run` makes it (is `root` in the config right?)",
-                             path);
+            return error_set(
+                error,
+                "%s: no queue here yet: `mailroot run` makes it (is `root` in the config right?)",
+                path);
         return error_set_errno(error, path);
     }
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
@@ -190,7 +208,8 @@ static bool file_prepare(const char *path, enum store_mode mode, struct error *e
     return true;
 }
 
-bool database_open(const char *path, enum store_mode mode, struct store **ret_store, struct error *error)
+bool database_open(const char *path, enum store_mode mode, struct store **ret_store,
+                   struct error *error)
 {
     if (!file_prepare(path, mode, error))
         return false;
@@ -198,7 +217,8 @@ bool database_open(const char *path, enum store_mode mode, struct store **ret_st
     store->file = mem_copy_text(path);
     store->mode = mode;
     int access = mode == STORE_WRITER ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
-    bool is_open = sqlite3_open_v2(path, &store->db, access | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK;
+    bool is_open =
+        sqlite3_open_v2(path, &store->db, access | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK;
     if (!store->db)
         mem_exhausted(sizeof *store);
     sqlite3_extended_result_codes(store->db, 1);
@@ -230,13 +250,15 @@ bool store_names_body(void *arg, uint64_t id)
     return !statement_number(store, statement, 0, &is_in_file, &error) || is_in_file != 0;
 }
 
-bool store_open(const char *dir, enum store_mode mode, struct store **ret_store, struct error *error)
+bool store_open(const char *dir, enum store_mode mode, struct store **ret_store,
+                struct error *error)
 {
     char path[4096];
     struct store *store;
     if ((size_t)snprintf(path, sizeof path, "%s/queue.db", dir) >= sizeof path)
         return error_set(error, "%s: path too long", dir);
-    if (mode == STORE_WRITER && (!file_make_folder(dir, 0750, error) || !body_folder_make(dir, error)))
+    if (mode == STORE_WRITER
+        && (!file_make_folder(dir, 0750, error) || !body_folder_make(dir, error)))
         return false;
     if (!database_open(path, mode, &store, error))
         return false;
@@ -263,7 +285,8 @@ void store_close(struct store **store)
     *store = NULL;
 }
 
-/* VACUUM copies what lives and cuts off the rest, atomically; it is asked for only when that is little. */
+/* VACUUM copies what lives and cuts off the rest, atomically; it is asked for only when that is
+ * little. */
 void store_tidy(struct store *store)
 {
     int64_t pages, free_pages;
@@ -271,7 +294,8 @@ void store_tidy(struct store *store)
     if (!database_number(store, "PRAGMA page_count", &pages, NULL)
         || !database_number(store, "PRAGMA freelist_count", &free_pages, NULL))
         return;
-    if (free_pages * PAGE_SIZE < TIDY_FREE_SIZE_MIN || (pages - free_pages) * PAGE_SIZE > TIDY_LIVE_SIZE_MAX)
+    if (free_pages * PAGE_SIZE < TIDY_FREE_SIZE_MIN
+        || (pages - free_pages) * PAGE_SIZE > TIDY_LIVE_SIZE_MAX)
         return;
     (void)database_execute(store, "VACUUM", NULL); /* a disk too full for it only keeps the space */
 }
@@ -300,7 +324,8 @@ static bool highest_write(struct store *store, struct error *error)
     return statement_run(store, statement, error);
 }
 
-/* New messages are refused as long as the file system has no room for all pages in queue.db, too. */
+/* New messages are refused as long as the file system has no room for all pages in queue.db, too.
+ */
 static bool room_reserve(struct store *store, struct error *error)
 {
     int64_t pages;

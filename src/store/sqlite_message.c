@@ -42,8 +42,8 @@ static bool add_content(struct store *store, const struct store_message *m, stru
     return statement_run(store, s, error);
 }
 
-static bool add_recipient(struct store *store, const struct store_recipient *r, const struct store_message *m,
-                          struct error *error)
+static bool add_recipient(struct store *store, const struct store_recipient *r,
+                          const struct store_message *m, struct error *error)
 {
     sqlite3_stmt *s = statement_start(store, STATEMENT_ADD_RECIPIENT, error);
     if (!s)
@@ -119,7 +119,8 @@ bool store_drop_intake(struct store *store, uint64_t first, struct error *error)
 }
 
 /* The number a query with the id as its only parameter gives, 0 without a row. */
-static bool number_by_id(struct store *store, enum statement which, uint64_t id, int64_t *ret_number)
+static bool number_by_id(struct store *store, enum statement which, uint64_t id,
+                         int64_t *ret_number)
 {
     struct error error;
     sqlite3_stmt *s = statement_start(store, which, &error);
@@ -153,7 +154,8 @@ bool store_last_id(struct store *store, uint64_t *ret_id, struct error *error)
     return true;
 }
 
-bool store_settle(struct store *store, const struct store_settlement *settlement, struct error *error)
+bool store_settle(struct store *store, const struct store_settlement *settlement,
+                  struct error *error)
 {
     CHECK(store->is_in_transaction);
     sqlite3_stmt *s = statement_start(store, STATEMENT_SETTLE, error);
@@ -196,7 +198,8 @@ static void forget_body(struct store *store, uint64_t id)
 {
     if (store->forgotten_count == store->forgotten_capacity) {
         store->forgotten_capacity = store->forgotten_capacity ? 2 * store->forgotten_capacity : 16;
-        store->forgotten = mem_resize(store->forgotten, store->forgotten_capacity * sizeof *store->forgotten);
+        store->forgotten =
+            mem_resize(store->forgotten, store->forgotten_capacity * sizeof *store->forgotten);
     }
     store->forgotten[store->forgotten_count++] = id;
 }
@@ -224,7 +227,8 @@ bool store_finish_message(struct store *store, uint64_t id, bool *ret_is_gone, s
 }
 
 bool store_load_due(struct store *store, int priority, int64_t now_ms, size_t limit,
-                    struct store_due_cursor *cursor, store_recipient_fn *fn, void *arg, struct error *error)
+                    struct store_due_cursor *cursor, store_recipient_fn *fn, void *arg,
+                    struct error *error)
 {
     sqlite3_stmt *s = statement_start(store, STATEMENT_LOAD_DUE, error);
     if (!s)
@@ -239,7 +243,8 @@ bool store_load_due(struct store *store, int priority, int64_t now_ms, size_t li
     while ((step = statement_step(store, s, error)) == STEP_ROW) {
         struct store_recipient recipient;
         column_recipient(s, &recipient);
-        *cursor = (struct store_due_cursor){recipient.next_ms, recipient.message_id, recipient.number};
+        *cursor =
+            (struct store_due_cursor){recipient.next_ms, recipient.message_id, recipient.number};
         fn(arg, &recipient);
     }
     return step == STEP_END;
@@ -265,7 +270,8 @@ static bool read_content(struct store *store, struct arena *arena, struct store_
     if (step == STEP_FAILED)
         return false;
     if (step == STEP_END)
-        return error_set(error, "%s: the message has no content: run `mailroot queue repair`", store->file);
+        return error_set(error, "%s: the message has no content: run `mailroot queue repair`",
+                         store->file);
     message->content = arena_copy(arena, column_slice(s, 0));
     sqlite3_reset(s);
     return true;
@@ -294,7 +300,8 @@ bool store_read_message(struct store *store, struct arena *arena, uint64_t id, b
 }
 
 bool store_read_recipients(struct store *store, struct arena *arena, uint64_t id,
-                           struct store_recipient **ret_recipients, size_t *ret_count, struct error *error)
+                           struct store_recipient **ret_recipients, size_t *ret_count,
+                           struct error *error)
 {
     struct store_recipient *recipients = NULL;
     size_t count = 0, capacity = 0;

@@ -1,11 +1,13 @@
 /* sqlite_private: what the files of the SQLite store share.
  *
- *   sqlite.c            open, migrate, transactions        sqlite_statement.c  prepared statements, error texts
- *   sqlite_message.c    messages and their recipients      sqlite_select.c     filters, verbs, totals
- *   body.c              body files                         repair.c            a damaged queue
+ *   sqlite.c            open, migrate, transactions        sqlite_statement.c  prepared statements,
+ * error texts sqlite_message.c    messages and their recipients      sqlite_select.c     filters,
+ * verbs, totals body.c              body files                         repair.c            a
+ * damaged queue
  *
- * Statements are prepared once a handle, bound without copies (what is bound outlives the step) and reset as soon as
- * their rows are read, so that no read transaction lasts while a callback runs: the WAL can always start over. */
+ * Statements are prepared once a handle, bound without copies (what is bound outlives the step) and
+ * reset as soon as their rows are read, so that no read transaction lasts while a callback runs:
+ * the WAL can always start over. */
 #ifndef MR_STORE_SQLITE_PRIVATE_H
 #define MR_STORE_SQLITE_PRIVATE_H
 
@@ -19,10 +21,12 @@ enum {
     HINT_COUNT = 256,            /* a power of two */
 };
 
-#define MESSAGE_COLUMNS "id, arrived_ms, sender, envid, auth, ret, flags, priority, pickup_name, owner, " \
-                        "message_id, subject, size, header_size, in_file"
-#define RECIPIENT_COLUMNS "message, number, address, domain, orcpt, notify, state, attempts, next_ms, " \
-                          "last_attempt_ms, delay_noticed, last_status, last_reply, last_host, route, priority"
+#define MESSAGE_COLUMNS \
+    "id, arrived_ms, sender, envid, auth, ret, flags, priority, pickup_name, owner, " \
+    "message_id, subject, size, header_size, in_file"
+#define RECIPIENT_COLUMNS \
+    "message, number, address, domain, orcpt, notify, state, attempts, next_ms, " \
+    "last_attempt_ms, delay_noticed, last_status, last_reply, last_host, route, priority"
 
 enum statement {
     STATEMENT_BEGIN, STATEMENT_COMMIT, STATEMENT_ROLLBACK,
@@ -38,8 +42,8 @@ enum statement {
     STATEMENT_COUNT
 };
 
-/* Recipients below `number` are known to have their final state: a message of many is not read from its first one
- * each time one more is settled. */
+/* Recipients below `number` are known to have their final state: a message of many is not read from
+ * its first one each time one more is settled. */
 struct finish_hint { uint64_t id; unsigned number; };
 
 struct store {
@@ -48,11 +52,11 @@ struct store {
     char *file;                   /* dir/queue.db, for error texts */
     enum store_mode mode;
     bool is_in_transaction;
-    bool is_failed;               /* a change of this transaction failed: it can't be committed any more (Q6) */
+    bool is_failed; /* a change of this transaction failed: it can't be committed any more (Q6) */
     struct error failure;
     bool is_growing;              /* this transaction adds messages */
     uint64_t highest_stored, highest_seen;
-    uint64_t *forgotten;          /* ids whose body files go when the transaction is committed (Q5) */
+    uint64_t *forgotten; /* ids whose body files go when the transaction is committed (Q5) */
     size_t forgotten_count, forgotten_capacity;
     struct finish_hint hints[HINT_COUNT];
     sqlite3_stmt *statements[STATEMENT_COUNT];
@@ -72,7 +76,8 @@ MUST_USE bool statement_run(struct store *store, sqlite3_stmt *statement, struct
 MUST_USE bool statement_number(struct store *store, sqlite3_stmt *statement, int64_t otherwise,
                                int64_t *ret_number, struct error *error);
 void statements_finish(struct store *store);
-/* Says what SQLite's last error was, with the file and a way out; fails the transaction. Returns false. */
+/* Says what SQLite's last error was, with the file and a way out; fails the transaction. Returns
+ * false. */
 bool store_fail(struct store *store, struct error *error);
 
 struct slice column_slice(sqlite3_stmt *statement, int column); /* lives until the next step */
@@ -83,8 +88,10 @@ void keep_message(struct arena *arena, struct store_message *message);
 void keep_recipient(struct arena *arena, struct store_recipient *recipient);
 
 /* sqlite.c */
-/* An open database `path` with our settings; a writer makes and migrates it. store->dir is not set. */
-MUST_USE bool database_open(const char *path, enum store_mode mode, struct store **ret_store, struct error *error);
+/* An open database `path` with our settings; a writer makes and migrates it. store->dir is not set.
+ */
+MUST_USE bool database_open(const char *path, enum store_mode mode, struct store **ret_store,
+                            struct error *error);
 bool store_names_body(void *store, uint64_t id); /* a body_is_wanted_fn; in doubt it is */
 
 /* body.c */

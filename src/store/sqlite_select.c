@@ -7,7 +7,12 @@
 
 enum { PAGE_MESSAGES = 128 };
 
-enum visit { VISIT_NEXT, VISIT_SKIPPED, VISIT_STOP, VISIT_FAILED }; /* SKIPPED: doesn't count for the limit */
+enum visit {
+    VISIT_NEXT,
+    VISIT_SKIPPED,
+    VISIT_STOP,
+    VISIT_FAILED
+}; /* SKIPPED: doesn't count for the limit */
 
 struct found { /* a message with at least one recipient that matches */
     struct store_message message;
@@ -29,7 +34,8 @@ struct walk {
     struct arena page, one;  /* the messages of a page; one message's recipients */
 };
 
-/* `*` stands for any octets; on a mismatch only the last `*` is tried one further, which is all that is needed. */
+/* `*` stands for any octets; on a mismatch only the last `*` is tried one further, which is all
+ * that is needed. */
 static bool glob_matches(struct slice pattern, struct slice text)
 {
     size_t p = 0, t = 0, star = SIZE_MAX, resume = 0;
@@ -82,7 +88,8 @@ static bool message_matches(const struct walk *walk, const struct store_message 
            && text_matches(without_angles(f->message_id), without_angles(m->message_id));
 }
 
-static bool recipient_matches(const struct walk *walk, const struct found *found, const struct store_recipient *r)
+static bool recipient_matches(const struct walk *walk, const struct found *found,
+                              const struct store_recipient *r)
 {
     const struct store_filter *f = walk->filter;
     bool is_match = found->is_match && (f->state < 0 || f->state == (int)r->state)
@@ -98,13 +105,15 @@ static bool any_matches(const struct walk *walk, const struct found *found)
     return false;
 }
 
-static enum visit visit_message(struct walk *walk, const struct store_message *message, struct error *error)
+static enum visit visit_message(struct walk *walk, const struct store_message *message,
+                                struct error *error)
 {
     struct found found = {.message = *message, .is_match = message_matches(walk, message)};
     if (!found.is_match && !walk->filter->is_inverted)
         return VISIT_NEXT;
     arena_reset(&walk->one);
-    if (!store_read_recipients(walk->store, &walk->one, message->id, &found.recipients, &found.count, error))
+    if (!store_read_recipients(walk->store, &walk->one, message->id, &found.recipients,
+                               &found.count, error))
         return VISIT_FAILED;
     if (!any_matches(walk, &found))
         return VISIT_NEXT;
@@ -141,8 +150,9 @@ static bool walk_ids(struct walk *walk, struct error *error)
 }
 
 /* Reads the page behind `after`; nothing of the database stays locked when it returns. */
-static bool read_page(struct walk *walk, uint64_t after, struct store_message messages[PAGE_MESSAGES],
-                      size_t *ret_count, struct error *error)
+static bool read_page(struct walk *walk, uint64_t after,
+                      struct store_message messages[PAGE_MESSAGES], size_t *ret_count,
+                      struct error *error)
 {
     size_t count = 0;
     sqlite3_stmt *s = statement_start(walk->store, STATEMENT_READ_PAGE, error);
@@ -187,7 +197,8 @@ static bool walk_run(struct walk *walk, struct error *error)
         memcpy(walk->ids, filter->ids, filter->id_count * sizeof *filter->ids);
         qsort(walk->ids, filter->id_count, sizeof *walk->ids, compare_ids);
     }
-    bool is_done = filter->id_count && !filter->is_inverted ? walk_ids(walk, error) : walk_pages(walk, error);
+    bool is_done =
+        filter->id_count && !filter->is_inverted ? walk_ids(walk, error) : walk_pages(walk, error);
     free(walk->ids);
     arena_finish(&walk->page);
     arena_finish(&walk->one);
@@ -197,17 +208,20 @@ static bool walk_run(struct walk *walk, struct error *error)
 static enum visit visit_select(struct walk *walk, struct found *found, struct error *error)
 {
     (void)error;
-    return walk->fn(walk->arg, &found->message, found->recipients, found->count) ? VISIT_NEXT : VISIT_STOP;
+    return walk->fn(walk->arg, &found->message, found->recipients, found->count) ? VISIT_NEXT
+                                                                                 : VISIT_STOP;
 }
 
-bool store_select(struct store *store, const struct store_filter *filter, store_message_fn *fn, void *arg,
-                  struct error *error)
+bool store_select(struct store *store, const struct store_filter *filter, store_message_fn *fn,
+                  void *arg, struct error *error)
 {
-    struct walk walk = {.store = store, .filter = filter, .visit = visit_select, .fn = fn, .arg = arg};
+    struct walk walk = {
+        .store = store, .filter = filter, .visit = visit_select, .fn = fn, .arg = arg};
     return walk_run(&walk, error);
 }
 
-static bool change_state(struct walk *walk, struct store_recipient *r, enum store_state state, struct error *error)
+static bool change_state(struct walk *walk, struct store_recipient *r, enum store_state state,
+                         struct error *error)
 {
     sqlite3_stmt *s = statement_start(walk->store, STATEMENT_CHANGE_STATE, error);
     if (!s)
@@ -265,7 +279,8 @@ static bool change_reroute(struct walk *walk, struct store_recipient *r, struct 
     return statement_run(walk->store, s, error);
 }
 
-static bool (*const changes[])(struct walk *walk, struct store_recipient *r, struct error *error) = {
+static bool (*const changes[])(struct walk *walk, struct store_recipient *r,
+                               struct error *error) = {
     [VERB_HOLD] = change_hold,     [VERB_RELEASE] = change_release, [VERB_RETRY] = change_retry,
     [VERB_REMOVE] = change_remove, [VERB_REROUTE] = change_reroute,
 };
@@ -285,23 +300,30 @@ static enum visit visit_change(struct walk *walk, struct found *found, struct er
     if (count == 0)
         return VISIT_SKIPPED;
     bool is_gone;
-    if (walk->verb == VERB_REMOVE && !store_finish_message(walk->store, found->message.id, &is_gone, error))
+    if (walk->verb == VERB_REMOVE
+        && !store_finish_message(walk->store, found->message.id, &is_gone, error))
         return VISIT_FAILED;
     if (walk->fn && !walk->fn(walk->arg, &found->message, found->recipients, found->count))
         return VISIT_STOP;
     return VISIT_NEXT;
 }
 
-bool store_change(struct store *store, const struct store_filter *filter, enum store_verb verb, struct slice route,
-                  store_message_fn *fn, void *arg, struct error *error)
+bool store_change(struct store *store, const struct store_filter *filter, enum store_verb verb,
+                  struct slice route, store_message_fn *fn, void *arg, struct error *error)
 {
     CHECK(store->is_in_transaction && (size_t)verb < COUNT_OF(changes) && filter->now_ms >= 0);
-    struct walk walk = {.store = store, .filter = filter, .visit = visit_change, .verb = verb, .route = route,
-                        .fn = fn, .arg = arg};
+    struct walk walk = {.store = store,
+                        .filter = filter,
+                        .visit = visit_change,
+                        .verb = verb,
+                        .route = route,
+                        .fn = fn,
+                        .arg = arg};
     return walk_run(&walk, error);
 }
 
-bool store_totals(struct store *store, int64_t now_ms, struct store_totals *ret_totals, struct error *error)
+bool store_totals(struct store *store, int64_t now_ms, struct store_totals *ret_totals,
+                  struct error *error)
 {
     struct store_totals totals = {0};
     int64_t due;

@@ -15,19 +15,24 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
                                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_ADD_INTAKE] = "INSERT INTO intake (first, last) VALUES (?, ?)",
     [STATEMENT_DROP_INTAKE] = "DELETE FROM intake WHERE first = ?",
-    [STATEMENT_FIND_INTAKE] = "SELECT last FROM intake WHERE first <= ? ORDER BY first DESC LIMIT 1",
+    [STATEMENT_FIND_INTAKE] =
+        "SELECT last FROM intake WHERE first <= ? ORDER BY first DESC LIMIT 1",
     [STATEMENT_HAS_MESSAGE] = "SELECT id FROM message WHERE id = ?",
     [STATEMENT_HAS_BODY] = "SELECT in_file FROM message WHERE id = ?",
-    [STATEMENT_READ_HIGHEST] = "SELECT max((SELECT id FROM highest), coalesce((SELECT max(id) FROM message), 0),"
-                               " coalesce((SELECT last FROM intake ORDER BY first DESC LIMIT 1), 0))",
+    [STATEMENT_READ_HIGHEST] =
+        "SELECT max((SELECT id FROM highest), coalesce((SELECT max(id) FROM message), 0),"
+        " coalesce((SELECT last FROM intake ORDER BY first DESC LIMIT 1), 0))",
     [STATEMENT_WRITE_HIGHEST] = "UPDATE highest SET id = ?",
-    /* A final state stays, and what was held while it was tried stays held when it is to be tried again. */
-    [STATEMENT_SETTLE] = "UPDATE recipient SET state = CASE WHEN state = 5 AND ?3 = 0 THEN 5 ELSE ?3 END,"
-                         " attempts = ?4, next_ms = ?5, last_attempt_ms = ?6, delay_noticed = ?7,"
-                         " last_status = ?8, last_reply = ?9, last_host = ?10"
-                         " WHERE message = ?1 AND number = ?2 AND state IN (0, 5)",
-    [STATEMENT_FIND_OPEN] = "SELECT number FROM recipient WHERE message = ? AND number >= ? AND state IN (0, 5)"
-                            " ORDER BY number LIMIT 1",
+    /* A final state stays, and what was held while it was tried stays held when it is to be tried
+       again. */
+    [STATEMENT_SETTLE] =
+        "UPDATE recipient SET state = CASE WHEN state = 5 AND ?3 = 0 THEN 5 ELSE ?3 END,"
+        " attempts = ?4, next_ms = ?5, last_attempt_ms = ?6, delay_noticed = ?7,"
+        " last_status = ?8, last_reply = ?9, last_host = ?10"
+        " WHERE message = ?1 AND number = ?2 AND state IN (0, 5)",
+    [STATEMENT_FIND_OPEN] =
+        "SELECT number FROM recipient WHERE message = ? AND number >= ? AND state IN (0, 5)"
+        " ORDER BY number LIMIT 1",
     [STATEMENT_DELETE_MESSAGE] = "DELETE FROM message WHERE id = ?",
     [STATEMENT_DELETE_CONTENT] = "DELETE FROM content WHERE id = ?",
     [STATEMENT_DELETE_RECIPIENTS] = "DELETE FROM recipient WHERE message = ?",
@@ -35,25 +40,31 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
                            " WHERE state = 0 AND priority = ?1 AND next_ms <= ?2"
                            " AND (next_ms, message, number) > (?3, ?4, ?5)"
                            " ORDER BY next_ms, message, number LIMIT ?6",
-    [STATEMENT_NEXT_DUE] =
-        "SELECT min(next_ms) FROM ("
-        " SELECT min(next_ms) AS next_ms FROM recipient WHERE state = 0 AND priority = -1 AND next_ms > ?1"
-        " UNION ALL SELECT min(next_ms) FROM recipient WHERE state = 0 AND priority = 0 AND next_ms > ?1"
-        " UNION ALL SELECT min(next_ms) FROM recipient WHERE state = 0 AND priority = 1 AND next_ms > ?1)"
-        " WHERE next_ms IS NOT NULL",
+    [STATEMENT_NEXT_DUE] = "SELECT min(next_ms) FROM ("
+                           " SELECT min(next_ms) AS next_ms FROM recipient WHERE state = 0 AND "
+                           "priority = -1 AND next_ms > ?1"
+                           " UNION ALL SELECT min(next_ms) FROM recipient WHERE state = 0 AND "
+                           "priority = 0 AND next_ms > ?1"
+                           " UNION ALL SELECT min(next_ms) FROM recipient WHERE state = 0 AND "
+                           "priority = 1 AND next_ms > ?1)"
+                           " WHERE next_ms IS NOT NULL",
     [STATEMENT_READ_MESSAGE] = "SELECT " MESSAGE_COLUMNS " FROM message WHERE id = ?",
     [STATEMENT_READ_CONTENT] = "SELECT data FROM content WHERE id = ?",
-    [STATEMENT_READ_RECIPIENTS] = "SELECT " RECIPIENT_COLUMNS " FROM recipient WHERE message = ? ORDER BY number",
-    [STATEMENT_READ_PAGE] = "SELECT " MESSAGE_COLUMNS " FROM message WHERE id > ? ORDER BY id LIMIT ?",
+    [STATEMENT_READ_RECIPIENTS] =
+        "SELECT " RECIPIENT_COLUMNS " FROM recipient WHERE message = ? ORDER BY number",
+    [STATEMENT_READ_PAGE] =
+        "SELECT " MESSAGE_COLUMNS " FROM message WHERE id > ? ORDER BY id LIMIT ?",
     [STATEMENT_TOTAL_MESSAGES] = "SELECT count(*), total(size), min(arrived_ms) FROM message",
-    [STATEMENT_TOTAL_RECIPIENTS] = "SELECT count(*), total(state = 0), total(state = 5) FROM recipient",
+    [STATEMENT_TOTAL_RECIPIENTS] =
+        "SELECT count(*), total(state = 0), total(state = 5) FROM recipient",
     [STATEMENT_TOTAL_DUE] = "SELECT count(*) FROM recipient INDEXED BY recipient_due"
                             " WHERE state = 0 AND priority IN (-1, 0, 1) AND next_ms <= ?",
     [STATEMENT_PAGE_COUNT] = "PRAGMA page_count",
     [STATEMENT_CHANGE_STATE] = "UPDATE recipient SET state = ?3, next_ms = coalesce(?4, next_ms)"
                                " WHERE message = ?1 AND number = ?2",
     [STATEMENT_CHANGE_DUE] = "UPDATE recipient SET next_ms = ?3 WHERE message = ?1 AND number = ?2",
-    [STATEMENT_CHANGE_ROUTE] = "UPDATE recipient SET next_ms = ?3, route = ?4 WHERE message = ?1 AND number = ?2",
+    [STATEMENT_CHANGE_ROUTE] =
+        "UPDATE recipient SET next_ms = ?3, route = ?4 WHERE message = ?1 AND number = ?2",
 };
 
 /* What an operator can do about it. */
@@ -79,8 +90,9 @@ bool store_fail(struct store *store, struct error *error)
     if ((code & 0xff) != SQLITE_CORRUPT && system_errno)
         cause = strerrordesc_np(system_errno);
     struct error text;
-    (void)error_set(&text, "%s: %s (%d%s%s)%s%s", store->file, sqlite3_errmsg(store->db), code, *cause ? ", " : "",
-                    cause ? cause : "", advice ? ": " : "", advice ? advice : "");
+    (void)error_set(&text, "%s: %s (%d%s%s)%s%s", store->file, sqlite3_errmsg(store->db), code,
+                    *cause ? ", " : "", cause ? cause : "", advice ? ": " : "",
+                    advice ? advice : "");
     if (store->is_in_transaction && !store->is_failed) {
         store->is_failed = true;
         store->failure = text;
@@ -92,7 +104,8 @@ sqlite3_stmt *statement_start(struct store *store, enum statement which, struct 
 {
     sqlite3_stmt **statement = &store->statements[which];
     if (!*statement
-        && sqlite3_prepare_v3(store->db, statement_texts[which], -1, SQLITE_PREPARE_PERSISTENT, statement, NULL)
+        && sqlite3_prepare_v3(store->db, statement_texts[which], -1, SQLITE_PREPARE_PERSISTENT,
+                              statement, NULL)
                != SQLITE_OK) {
         (void)store_fail(store, error);
         return NULL;
@@ -116,7 +129,8 @@ void bind_slice(sqlite3_stmt *statement, int index, struct slice text)
     if (slice_is_absent(text))
         result = sqlite3_bind_null(statement, index);
     else if (slice_find_byte(text, '\0') < 0 && utf8_is_valid(text))
-        result = sqlite3_bind_text64(statement, index, text.data, text.size, SQLITE_STATIC, SQLITE_UTF8);
+        result =
+            sqlite3_bind_text64(statement, index, text.data, text.size, SQLITE_STATIC, SQLITE_UTF8);
     else
         result = sqlite3_bind_blob64(statement, index, text.data, text.size, SQLITE_STATIC);
     CHECK(result == SQLITE_OK);
@@ -149,8 +163,8 @@ bool statement_run(struct store *store, sqlite3_stmt *statement, struct error *e
     return step == STEP_END;
 }
 
-bool statement_number(struct store *store, sqlite3_stmt *statement, int64_t otherwise, int64_t *ret_number,
-                      struct error *error)
+bool statement_number(struct store *store, sqlite3_stmt *statement, int64_t otherwise,
+                      int64_t *ret_number, struct error *error)
 {
     enum step step = statement_step(store, statement, error);
     if (step == STEP_FAILED)

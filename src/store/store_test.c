@@ -90,7 +90,8 @@ static void Q1_rolled_back_work_never_happened(void **state)
 static void Q1_a_transaction_with_a_failed_change_can_not_be_committed(void **state)
 {
     struct fixture *fixture = *state;
-    struct store_message twice = {.id = 8, .sender = SLICE("a@b"), .content = SLICE("x"), .size = 1};
+    struct store_message twice = {
+        .id = 8, .sender = SLICE("a@b"), .content = SLICE("x"), .size = 1};
     struct store_recipient to = {.message_id = 8, .address = SLICE("c@d"), .domain = SLICE("d")};
     MUST(store_begin(fixture->store, &fixture->error));
     fixture_add(fixture, 7, 1, 0);
@@ -141,8 +142,10 @@ static void Q3_a_message_goes_with_its_last_open_recipient(void **state)
     MUST(store_finish_message(fixture->store, 7, &is_gone, &fixture->error));
     MUST(store_commit(fixture->store, &fixture->error));
     assert_true(is_gone);
-    assert_int_equal(number_of(fixture, "SELECT (SELECT count(*) FROM message) + (SELECT count(*) FROM content)"
-                                        " + (SELECT count(*) FROM recipient)"), 0);
+    assert_int_equal(
+        number_of(fixture, "SELECT (SELECT count(*) FROM message) + (SELECT count(*) FROM content)"
+                           " + (SELECT count(*) FROM recipient)"),
+        0);
 }
 
 static void Q3_a_roll_back_makes_a_finished_recipient_open_again(void **state)
@@ -178,10 +181,11 @@ static void Q4_an_intake_outlives_its_messages(void **state)
     MUST(store_settle(fixture->store, &settlement, &fixture->error));
     MUST(store_finish_message(fixture->store, 20, &is_gone, &fixture->error));
     MUST(store_commit(fixture->store, &fixture->error));
-    static const struct { uint64_t id; enum store_known known; } rows[] = {
-        {19, STORE_ID_UNKNOWN}, {20, STORE_ID_TAKEN},   {25, STORE_ID_TAKEN}, {26, STORE_ID_UNKNOWN},
-        {40, STORE_ID_TAKEN},   {41, STORE_ID_UNKNOWN}, {50, STORE_ID_TAKEN}, {0, STORE_ID_UNKNOWN},
-        {UINT64_MAX, STORE_ID_UNKNOWN},
+    static const struct { uint64_t id; enum store_known known;
+    } rows[] = {
+        {19, STORE_ID_UNKNOWN}, {20, STORE_ID_TAKEN},  {25, STORE_ID_TAKEN},
+        {26, STORE_ID_UNKNOWN}, {40, STORE_ID_TAKEN},  {41, STORE_ID_UNKNOWN},
+        {50, STORE_ID_TAKEN},   {0, STORE_ID_UNKNOWN}, {UINT64_MAX, STORE_ID_UNKNOWN},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++)
         assert_int_equal(store_knows(fixture->store, rows[i].id), rows[i].known);
@@ -301,23 +305,44 @@ static void Q7_texts_come_back_as_they_came(void **state)
     struct store_recipient *read;
     size_t count;
     struct store_message in = {
-        .id = 3, .arrived_ms = 77, .sender = SLICE("\xff\x00@x"), .envid = SLICE(""), .ret = 2, .flags = 31,
-        .priority = -1, .pickup_name = SLICE("caf\xe9.eml"), .owner = SLICE("jos\xc3\xa9"), .subject = SLICE("a\0b"),
-        .size = 5, .header_size = 2, .content = SLICE("\0\r\n\xff."),
+        .id = 3,
+        .arrived_ms = 77,
+        .sender = SLICE("\xff\x00@x"),
+        .envid = SLICE(""),
+        .ret = 2,
+        .flags = 31,
+        .priority = -1,
+        .pickup_name = SLICE("caf\xe9.eml"),
+        .owner = SLICE("jos\xc3\xa9"),
+        .subject = SLICE("a\0b"),
+        .size = 5,
+        .header_size = 2,
+        .content = SLICE("\0\r\n\xff."),
     };
     struct store_recipient to = {
-        .message_id = 3, .number = 0, .address = SLICE("\xc3\xbc@x"), .domain = SLICE("x"), .notify = 6, .attempts = 4,
-        .next_ms = 9, .last_attempt_ms = 8, .is_delay_noticed = true, .last_reply = SLICE("450 \x80"),
-        .route = SLICE("h:25"), .priority = -1,
+        .message_id = 3,
+        .number = 0,
+        .address = SLICE("\xc3\xbc@x"),
+        .domain = SLICE("x"),
+        .notify = 6,
+        .attempts = 4,
+        .next_ms = 9,
+        .last_attempt_ms = 8,
+        .is_delay_noticed = true,
+        .last_reply = SLICE("450 \x80"),
+        .route = SLICE("h:25"),
+        .priority = -1,
     };
     MUST(store_begin(fixture->store, &fixture->error));
     MUST(store_add_message(fixture->store, &in, &to, 1, &fixture->error));
     MUST(store_commit(fixture->store, &fixture->error));
     struct store_message out;
     MUST(store_read_message(fixture->store, &arena, 3, true, &out, &fixture->error));
-    const struct { struct slice expected, actual; } texts[] = {
-        {in.sender, out.sender}, {in.envid, out.envid}, {SLICE_NONE, out.auth}, {in.pickup_name, out.pickup_name},
-        {in.owner, out.owner}, {SLICE_NONE, out.message_id}, {in.subject, out.subject}, {in.content, out.content},
+    const struct { struct slice expected, actual;
+    } texts[] = {
+        {in.sender, out.sender},           {in.envid, out.envid},     {SLICE_NONE, out.auth},
+        {in.pickup_name, out.pickup_name}, {in.owner, out.owner},     {SLICE_NONE, out.message_id},
+        {in.subject, out.subject},         {in.content, out.content},
     };
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         assert_slice(texts[i].actual, texts[i].expected);
@@ -356,15 +381,18 @@ static void due_comes_in_order_of_time_then_id_then_number(void **state)
     fixture_add_committed(fixture, 4, 3, 100);
     fixture_add_committed(fixture, 9, 1, 50);
     fixture_add_committed(fixture, 1, 1, 201); /* not due yet */
-    static const struct { uint64_t id; unsigned number; } expected[] = {{9, 0}, {4, 0}, {4, 1}, {4, 2}, {5, 0},
-                                                                        {5, 1}, {3, 0}};
+    static const struct {
+        uint64_t id;
+        unsigned number;
+    } expected[] = {{9, 0}, {4, 0}, {4, 1}, {4, 2}, {5, 0}, {5, 1}, {3, 0}};
     for (size_t limit = 1; limit <= 8; limit++) {
         struct store_due_cursor cursor = {0};
         struct seen seen = {0};
         size_t before;
         do {
             before = seen.count;
-            MUST(store_load_due(fixture->store, 0, 200, limit, &cursor, see, &seen, &fixture->error));
+            MUST(store_load_due(fixture->store, 0, 200, limit, &cursor, see, &seen,
+                                &fixture->error));
             assert_true(seen.count - before <= limit);
         } while (seen.count > before);
         assert_int_equal(seen.count, COUNT_OF(expected));
@@ -382,7 +410,9 @@ static void due_comes_in_order_of_time_then_id_then_number(void **state)
 static void next_due_is_the_earliest_after_a_time(void **state)
 {
     struct fixture *fixture = *state;
-    static const struct { int64_t after, next; } rows[] = {{0, 100}, {99, 100}, {100, 300}, {300, INT64_MAX}};
+    static const struct {
+        int64_t after, next;
+    } rows[] = {{0, 100}, {99, 100}, {100, 300}, {300, INT64_MAX}};
     fixture_add_committed(fixture, 1, 1, 100);
     fixture_add_committed(fixture, 2, 2, 300);
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -399,7 +429,8 @@ static void held_while_it_was_tried_stays_held(void **state)
     fixture_add_committed(fixture, 7, 1, 0);
     struct store_settlement settlement = fixture_settlement(7, 0, STATE_QUEUED);
     MUST(store_begin(fixture->store, &fixture->error));
-    MUST(store_change(fixture->store, &FILTER_ALL, VERB_HOLD, SLICE_NONE, NULL, NULL, &fixture->error));
+    MUST(store_change(fixture->store, &FILTER_ALL, VERB_HOLD, SLICE_NONE, NULL, NULL,
+                      &fixture->error));
     MUST(store_settle(fixture->store, &settlement, &fixture->error));
     MUST(store_commit(fixture->store, &fixture->error));
     assert_int_equal(fixture_count(fixture, &held), 1);
@@ -536,8 +567,10 @@ static void a_drained_queue_gives_its_space_back(void **state)
     bool is_gone;
     MUST(store_begin(fixture->store, &fixture->error));
     for (uint64_t id = 1; id <= MESSAGES; id++) {
-        struct store_message m = {.id = id, .sender = SLICE(""), .size = size, .content = {bytes, size}};
-        struct store_recipient to = {.message_id = id, .address = SLICE("c@d"), .domain = SLICE("d")};
+        struct store_message m = {
+            .id = id, .sender = SLICE(""), .size = size, .content = {bytes, size}};
+        struct store_recipient to = {
+            .message_id = id, .address = SLICE("c@d"), .domain = SLICE("d")};
         MUST(store_add_message(fixture->store, &m, &to, 1, &fixture->error));
     }
     MUST(store_commit(fixture->store, &fixture->error));
@@ -565,8 +598,10 @@ static void the_wal_starts_over_instead_of_growing(void **state)
     size_t size = STORE_INLINE_SIZE_MAX;
     char *bytes = mem_alloc(size);
     for (uint64_t id = 1; id <= 1000; id++) { /* 125 MiB in all */
-        struct store_message m = {.id = id, .sender = SLICE(""), .size = size, .content = {bytes, size}};
-        struct store_recipient to = {.message_id = id, .address = SLICE("c@d"), .domain = SLICE("d")};
+        struct store_message m = {
+            .id = id, .sender = SLICE(""), .size = size, .content = {bytes, size}};
+        struct store_recipient to = {
+            .message_id = id, .address = SLICE("c@d"), .domain = SLICE("d")};
         bool is_gone;
         MUST(store_begin(fixture->store, &fixture->error));
         MUST(store_add_message(fixture->store, &m, &to, 1, &fixture->error));
