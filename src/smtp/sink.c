@@ -6,7 +6,8 @@ static size_t feed_command(struct sink_session *session, struct slice bytes);
 static size_t feed_data(struct sink_session *session, struct slice bytes);
 static size_t feed_chunk(struct sink_session *session, struct slice bytes);
 
-enum sink_want sink_feed(struct sink_session *session, struct slice bytes, int64_t now_us, size_t *ret_consumed)
+enum sink_want sink_feed(struct sink_session *session, struct slice bytes, int64_t now_us,
+                         size_t *ret_consumed)
 {
     size_t used = 0;
 
@@ -14,18 +15,10 @@ enum sink_want sink_feed(struct sink_session *session, struct slice bytes, int64
     while (used < bytes.size && session->want == SINK_READ) {
         struct slice rest = slice_from(bytes, used);
         switch (session->state) {
-        case SINK_STATE_COMMAND:
-            used += feed_command(session, rest);
-            break;
-        case SINK_STATE_DATA:
-            used += feed_data(session, rest);
-            break;
-        case SINK_STATE_CHUNK:
-            used += feed_chunk(session, rest);
-            break;
-        case SINK_STATE_ANSWER:
-            CHECK(session->want != SINK_READ);
-            break;
+        case SINK_STATE_COMMAND: used += feed_command(session, rest); break;
+        case SINK_STATE_DATA: used += feed_data(session, rest); break;
+        case SINK_STATE_CHUNK: used += feed_chunk(session, rest); break;
+        case SINK_STATE_ANSWER: CHECK(session->want != SINK_READ); break;
         }
     }
     *ret_consumed = used;
@@ -182,9 +175,16 @@ static bool offers(const struct sink_session *session, unsigned extension)
 
 static void on_ehlo(struct sink_session *session, struct slice argument)
 {
-    static const struct { unsigned extension; const char *line; } lines[] = {
-        {SMTP_PIPELINING, "PIPELINING"}, {SMTP_SIZE, "SIZE 0"}, {SMTP_8BITMIME, "8BITMIME"},
-        {SMTP_SMTPUTF8, "SMTPUTF8"}, {SMTP_CHUNKING, "CHUNKING"}, {SMTP_DSN, "DSN"},
+    static const struct {
+        unsigned extension;
+        const char *line;
+    } lines[] = {
+        {SMTP_PIPELINING, "PIPELINING"},
+        {SMTP_SIZE, "SIZE 0"},
+        {SMTP_8BITMIME, "8BITMIME"},
+        {SMTP_SMTPUTF8, "SMTPUTF8"},
+        {SMTP_CHUNKING, "CHUNKING"},
+        {SMTP_DSN, "DSN"},
         {SMTP_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES"},
     };
 
@@ -209,7 +209,8 @@ static void on_helo(struct sink_session *session, struct slice argument)
 }
 
 /* The octets of "<path>" behind `prefix`, quoted strings minded; what follows it in *ret_rest. */
-static bool path_read(struct slice argument, struct slice prefix, struct slice *ret_path, struct slice *ret_rest)
+static bool path_read(struct slice argument, struct slice prefix, struct slice *ret_path,
+                      struct slice *ret_rest)
 {
     if (!slice_starts_nocase(argument, prefix))
         return false;
@@ -232,7 +233,10 @@ static bool path_read(struct slice argument, struct slice prefix, struct slice *
     return false;
 }
 
-struct sink_parameter { struct slice name; unsigned extension; };
+struct sink_parameter {
+    struct slice name;
+    unsigned extension;
+};
 
 /* Every parameter must be one that was offered (RFC 5321 4.1.1.11: 555). */
 static bool parameters_known(const struct sink_session *session, struct slice rest,
@@ -243,7 +247,8 @@ static bool parameters_known(const struct sink_session *session, struct slice re
         struct slice name = slice_cut(&word, '=');
         bool is_known = name.size == 0;
         for (size_t i = 0; i < count && !is_known; i++)
-            is_known = slice_equals_nocase(name, known[i].name) && offers(session, known[i].extension);
+            is_known =
+                slice_equals_nocase(name, known[i].name) && offers(session, known[i].extension);
         if (!is_known)
             return false;
     }
@@ -254,7 +259,7 @@ static void on_mail(struct sink_session *session, struct slice argument)
 {
     static const struct sink_parameter known[] = {
         {{"SIZE", 4}, SMTP_SIZE}, {{"BODY", 4}, SMTP_8BITMIME}, {{"SMTPUTF8", 8}, SMTP_SMTPUTF8},
-        {{"RET", 3}, SMTP_DSN}, {{"ENVID", 5}, SMTP_DSN},
+        {{"RET", 3}, SMTP_DSN},   {{"ENVID", 5}, SMTP_DSN},
     };
     struct slice path, rest;
 
@@ -287,7 +292,8 @@ static bool is_chosen(struct sink_session *session, unsigned percent)
 static void on_rcpt(struct sink_session *session, struct slice argument)
 {
     static const struct sink_parameter known[] = {
-        {{"NOTIFY", 6}, SMTP_DSN}, {{"ORCPT", 5}, SMTP_DSN},
+        {{"NOTIFY", 6}, SMTP_DSN},
+        {{"ORCPT", 5}, SMTP_DSN},
     };
     const struct sink_options *options = session->options;
     struct sink_message *message = &session->message;
@@ -315,7 +321,8 @@ static void on_data(struct sink_session *session, struct slice argument)
 {
     (void)argument; /* nothing may stand there, nothing depends on it */
     if (!session->has_sender || session->message.recipient_count == 0) {
-        reply(session, session->has_sender ? "554 5.5.1 no valid recipients" : "503 5.5.1 MAIL first");
+        reply(session,
+              session->has_sender ? "554 5.5.1 no valid recipients" : "503 5.5.1 MAIL first");
         return;
     }
     session->message.is_stuffed = true;
@@ -385,10 +392,14 @@ static void on_quit(struct sink_session *session, struct slice argument)
 
 static void command_do(struct sink_session *session, struct slice line)
 {
-    static const struct { struct slice word; sink_command_fn *fn; } commands[] = {
-        {{"RCPT", 4}, on_rcpt}, {{"MAIL", 4}, on_mail}, {{"DATA", 4}, on_data}, {{"BDAT", 4}, on_bdat},
-        {{"EHLO", 4}, on_ehlo}, {{"HELO", 4}, on_helo}, {{"RSET", 4}, on_rset}, {{"NOOP", 4}, on_noop},
-        {{"VRFY", 4}, on_vrfy}, {{"QUIT", 4}, on_quit}, {{"STARTTLS", 8}, on_starttls},
+    static const struct {
+        struct slice word;
+        sink_command_fn *fn;
+    } commands[] = {
+        {{"RCPT", 4}, on_rcpt}, {{"MAIL", 4}, on_mail},         {{"DATA", 4}, on_data},
+        {{"BDAT", 4}, on_bdat}, {{"EHLO", 4}, on_ehlo},         {{"HELO", 4}, on_helo},
+        {{"RSET", 4}, on_rset}, {{"NOOP", 4}, on_noop},         {{"VRFY", 4}, on_vrfy},
+        {{"QUIT", 4}, on_quit}, {{"STARTTLS", 8}, on_starttls},
     };
     struct slice rest = line;
     struct slice word = slice_cut(&rest, ' ');
@@ -428,7 +439,8 @@ struct slice sink_unstuff(struct sink_message *message)
 {
     struct buf *content = &message->content;
     size_t to = 0;
-    bool is_line_start = message->is_stuffed;
+    bool is_line_start = true;
+    char previous = '\0';
 
     if (!message->is_stuffed)
         return buf_slice(content);
@@ -436,8 +448,8 @@ struct slice sink_unstuff(struct sink_message *message)
         char c = content->data[from];
         if (!(is_line_start && c == '.'))
             content->data[to++] = c;
-        /* K2: only CRLF ends a line */
-        is_line_start = c == '\n' && from > 0 && content->data[from - 1] == '\r';
+        is_line_start = c == '\n' && previous == '\r'; /* K2: only CRLF ends a line */
+        previous = c;
     }
     content->size = to;
     message->is_stuffed = false;

@@ -7,7 +7,10 @@
 
 #include <cmocka.h>
 
-enum { ALL = SMTP_PIPELINING | SMTP_SIZE | SMTP_8BITMIME | SMTP_SMTPUTF8 | SMTP_CHUNKING | SMTP_DSN | SMTP_STARTTLS };
+enum {
+    ALL = SMTP_PIPELINING | SMTP_SIZE | SMTP_8BITMIME | SMTP_SMTPUTF8 | SMTP_CHUNKING | SMTP_DSN
+          | SMTP_STARTTLS
+};
 
 #define GREET "EHLO c\r\n"
 #define START GREET "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"
@@ -25,10 +28,10 @@ static void append_codes(struct slice output, struct buf *out)
     }
 }
 
-/* Feeds a dialog in pieces of `step` octets, taking every message with 250; messages' contents go to `contents`,
- * each with its size's worth of octets and a "|" behind. */
-static enum sink_want talk(const struct sink_options *options, struct slice input, size_t step, struct buf *codes,
-                           struct buf *contents)
+/* Feeds a dialog in pieces of `step` octets, taking every message with 250; messages' contents go
+ * to `contents`, each with its size's worth of octets and a "|" behind. */
+static enum sink_want talk(const struct sink_options *options, struct slice input, size_t step,
+                           struct buf *codes, struct buf *contents)
 {
     struct sink_session session;
     enum sink_want want = SINK_READ;
@@ -37,7 +40,8 @@ static enum sink_want talk(const struct sink_options *options, struct slice inpu
     for (size_t at = 0; at < input.size && want != SINK_CLOSE;) {
         size_t left = input.size - at;
         size_t used;
-        want = sink_feed(&session, slice_make(input.data + at, left < step ? left : step), 7, &used);
+        want =
+            sink_feed(&session, slice_make(input.data + at, left < step ? left : step), 7, &used);
         at += used;
         if (want == SINK_MESSAGE) {
             struct slice content = sink_unstuff(&session.message);
@@ -60,27 +64,38 @@ struct dialog {
 };
 
 static const struct dialog dialogs[] = {
-    {"a message by DATA", START "DATA\r\nA: b\r\n\r\nx\r\n.\r\n", "220 250 250 250 354 250", "A: b\r\n\r\nx\r\n|"},
+    {"a message by DATA", START "DATA\r\nA: b\r\n\r\nx\r\n.\r\n", "220 250 250 250 354 250",
+     "A: b\r\n\r\nx\r\n|"},
     {"an empty message", START "DATA\r\n.\r\n", "220 250 250 250 354 250", "|"},
-    {"dots are taken off", START "DATA\r\n..\r\n..a\r\nb.\r\n.\r\n", "220 250 250 250 354 250", ".\r\n.a\r\nb.\r\n|"},
-    {"a bare LF ends nothing", START "DATA\r\na\n.\nb\r\n.\nc\n.\r\n\r\n.\r\n", "220 250 250 250 354 250",
-     "a\n.\nb\r\n\nc\n.\r\n\r\n|"},
-    {"a bare CR ends nothing", START "DATA\r\na\r.\r\r\n.\r\n", "220 250 250 250 354 250", "a\r.\r\r\n|"},
+    {"dots are taken off", START "DATA\r\n..\r\n..a\r\nb.\r\n.\r\n", "220 250 250 250 354 250",
+     ".\r\n.a\r\nb.\r\n|"},
+    {"a bare LF ends nothing", START "DATA\r\na\n.\nb\r\n.\nc\n.\r\n\r\n.\r\n",
+     "220 250 250 250 354 250", "a\n.\nb\r\n\nc\n.\r\n\r\n|"},
+    {"a bare CR ends nothing", START "DATA\r\na\r.\r\r\n.\r\n", "220 250 250 250 354 250",
+     "a\r.\r\r\n|"},
     {"chunks", START "BDAT 3\r\na\r\nBDAT 2 LAST\r\n.\n", "220 250 250 250 250 250", "a\r\n.\n|"},
-    {"an empty last chunk", START "BDAT 3\r\na\r\nBDAT 0 LAST\r\n", "220 250 250 250 250 250", "a\r\n|"},
-    {"a chunk too early is swallowed", GREET "BDAT 5 LAST\r\nQUIT\nNOOP\r\n", "220 250 503 250", ""},
+    {"an empty last chunk", START "BDAT 3\r\na\r\nBDAT 0 LAST\r\n", "220 250 250 250 250 250",
+     "a\r\n|"},
+    {"a chunk too early is swallowed", GREET "BDAT 5 LAST\r\nQUIT\nNOOP\r\n", "220 250 503 250",
+     ""},
     {"a bad chunk size ends it", START "BDAT x\r\nNOOP\r\n", "220 250 250 250 501", ""},
-    {"order is kept", "MAIL FROM:<a@b>\r\n" GREET "RCPT TO:<c@d>\r\nDATA\r\n", "220 503 250 503 503", ""},
+    {"order is kept", "MAIL FROM:<a@b>\r\n" GREET "RCPT TO:<c@d>\r\nDATA\r\n",
+     "220 503 250 503 503", ""},
     {"DATA without recipient", GREET "MAIL FROM:<>\r\nDATA\r\n", "220 250 250 554", ""},
     {"two senders", GREET "MAIL FROM:<>\r\nMAIL FROM:<>\r\n", "220 250 250 503", ""},
-    {"paths must have brackets", GREET "MAIL FROM:a@b\r\nMAIL FROM:<a@b\r\n", "220 250 501 501", ""},
-    {"quoted brackets", GREET "MAIL FROM:<\"a>\\\"\"@b>\r\nRCPT TO:<\">\"@d> NOTIFY=NEVER\r\n", "220 250 250 250", ""},
-    {"unknown parameters", GREET "MAIL FROM:<a@b> FOO=1\r\nMAIL FROM:<a@b> RET=HDRS SIZE=5 BODY=8BITMIME\r\n",
+    {"paths must have brackets", GREET "MAIL FROM:a@b\r\nMAIL FROM:<a@b\r\n", "220 250 501 501",
+     ""},
+    {"quoted brackets", GREET "MAIL FROM:<\"a>\\\"\"@b>\r\nRCPT TO:<\">\"@d> NOTIFY=NEVER\r\n",
+     "220 250 250 250", ""},
+    {"unknown parameters",
+     GREET "MAIL FROM:<a@b> FOO=1\r\nMAIL FROM:<a@b> RET=HDRS SIZE=5 BODY=8BITMIME\r\n",
      "220 250 555 250", ""},
     {"RSET forgets", START "RSET\r\nDATA\r\n", "220 250 250 250 250 503", ""},
-    {"two messages in one flight", START "BDAT 1 LAST\r\naMAIL FROM:<e@f>\r\nRCPT TO:<c@d>\r\nBDAT 1 LAST\r\nb",
+    {"two messages in one flight",
+     START "BDAT 1 LAST\r\naMAIL FROM:<e@f>\r\nRCPT TO:<c@d>\r\nBDAT 1 LAST\r\nb",
      "220 250 250 250 250 250 250 250", "a|b|"},
-    {"words in any case", "ehlo c\r\nmail from:<a@b>\r\nrcpt to: <c@d>\r\nnoop\r\nVrfy x\r\nfoo\r\n",
+    {"words in any case",
+     "ehlo c\r\nmail from:<a@b>\r\nrcpt to: <c@d>\r\nnoop\r\nVrfy x\r\nfoo\r\n",
      "220 250 250 250 250 252 500", ""},
     {"TLS forgets the greeting", GREET "STARTTLS\r\nMAIL FROM:<a@b>\r\n" GREET "STARTTLS\r\n",
      "220 250 220 503 250 502", ""},
@@ -109,8 +124,9 @@ static void dialogs_are_answered_whatever_the_split(void **state)
 static void what_is_not_offered_is_refused(void **state)
 {
     struct sink_options options = {.host = "sink", .extensions = 0, .keep = SINK_KEEP_NOTHING};
-    struct slice input = SLICE(GREET "STARTTLS\r\nMAIL FROM:<a@b> SIZE=1\r\nMAIL FROM:<a@b> BODY=8BITMIME\r\n"
-                                     "MAIL FROM:<a@b>\r\nRCPT TO:<c@d> NOTIFY=NEVER\r\nRCPT TO:<c@d>\r\nBDAT 0 LAST\r\n");
+    struct slice input = SLICE(
+        GREET "STARTTLS\r\nMAIL FROM:<a@b> SIZE=1\r\nMAIL FROM:<a@b> BODY=8BITMIME\r\n"
+              "MAIL FROM:<a@b>\r\nRCPT TO:<c@d> NOTIFY=NEVER\r\nRCPT TO:<c@d>\r\nBDAT 0 LAST\r\n");
     struct buf codes = {0}, contents = {0};
 
     (void)state;
@@ -137,14 +153,21 @@ static void an_endless_line_ends_the_session(void **state)
 
 static void recipients_are_rejected_as_told(void **state)
 {
-    static const struct { unsigned percent; const char *codes; } cases[] = {
-        {0, "220 250 250 250 250 250"}, {100, "220 250 250 452 452 452"},
+    static const struct {
+        unsigned percent;
+        const char *codes;
+    } cases[] = {
+        {0, "220 250 250 250 250 250"},
+        {100, "220 250 250 452 452 452"},
     };
-    struct slice input = SLICE(GREET "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<e@d>\r\nRCPT TO:<f@d>\r\n");
+    struct slice input =
+        SLICE(GREET "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<e@d>\r\nRCPT TO:<f@d>\r\n");
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        struct sink_options options = {.host = "sink", .extensions = ALL, .reject_percent = cases[i].percent,
+        struct sink_options options = {.host = "sink",
+                                       .extensions = ALL,
+                                       .reject_percent = cases[i].percent,
                                        .reject_code = 452};
         struct buf codes = {0}, contents = {0};
         assert_int_equal(talk(&options, input, input.size, &codes, &contents), SINK_READ);
