@@ -1,8 +1,8 @@
 /* config: every setting, checked, as typed values.
  *
- * Read from a libucl file (mailroot.conf(5)), then -o key=value, then the environment: MAILROOT_ and the key in upper
- * case with "_" for "." (MAILROOT_DNS_SERVERS="127.0.0.1:53,…"). The table in schema.c is the only list of keys: name,
- * type, range, default, help; the man page and `mailroot check --defaults` are made from it.
+ * Read from a file (config/parse.h), then the environment, then -o key=value. The environment's names: MAILROOT_ and the key in upper
+ * case with "_" for "." (MAILROOT_DNS_SERVERS="127.0.0.1:53,…"). The table in config.c is the only list of keys: name,
+ * type, range, default.
  * Units: durations are milliseconds ("5m", "1h30m", "250ms"; a bare number is refused), sizes are octets ("10MB" =
  * 10*1024*1024, "64KB", plain numbers are octets). A mistake says file, line, key, what stands there and what is accepted;
  * an unknown key names the nearest one. All mistakes are reported, not only the first.
@@ -46,6 +46,7 @@ struct config {
     char *hostname;           /* HELO, Received, Message-ID, DSNs; default: the machine's FQDN */
     char *default_domain;     /* completes bare local names; default: hostname */
     char *default_sender;     /* NULL: a file without sender is refused */
+    int store;                /* 0 = sqlite, the only one yet */
     int64_t shutdown_ms;      /* SIGTERM: how long what is in flight may take */
     struct { char *dir; int64_t scan_ms, settle_ms; int dots; bool is_x_lines_anywhere; int batch_max; } pickup;
     struct { uint64_t message_size, header_size, content_memory; int header_count, recipients, hops, active; } limits;
@@ -82,8 +83,7 @@ MUST_USE struct config *config_load(const char *file, const char *const *setting
 void config_destroy(struct config **config);
 /* The route for a domain: exact, then the longest "*." suffix, then "*"; NULL if none. */
 const struct config_route *config_route_find(const struct config *config, struct slice domain);
-/* Every key with type, default and help, as a config file or as mdoc for the man page. */
+/* Every key with its default, as a config file. */
 void config_print_defaults(struct buf *out);
-void config_print_manual(struct buf *out);
 
 #endif

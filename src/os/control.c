@@ -32,8 +32,7 @@ struct client {
     struct control *control;
     struct client *previous, *next;
     struct bufferevent *channel;
-    struct event
-        *deadline; /* for the whole request; afterwards the channel's own write time-out rules */
+    struct event *deadline;  /* for the whole request; then the channel's write time-out rules */
     bool is_answered;
 };
 
@@ -97,8 +96,7 @@ static int socket_connect(const char *path, struct error *error)
     return fd;
 }
 
-/* The socket file of a relay that was killed is in the way of bind(); that of a living one stays.
- */
+/* What a killed relay left is in the way of bind(); the socket of a living one stays. */
 static bool stale_remove(const char *path, struct error *error)
 {
     int fd = socket_connect(path, NULL);

@@ -94,8 +94,8 @@ static int tear_down(void **state)
     event_base_free(fixture->base);
     close(fixture->stop_fds[0]);
     close(fixture->stop_fds[1]);
-    int result =
-        access(fixture->path, F_OK) == 0 || rmdir(fixture->dir) != 0; /* the socket file is gone */
+    /* The socket file is gone. */
+    int result = access(fixture->path, F_OK) == 0 || rmdir(fixture->dir) != 0;
     free(fixture);
     return result;
 }

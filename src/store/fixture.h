@@ -20,13 +20,12 @@ void fixture_remove_folder(const char *dir);
 void must(bool is_done, const struct error *error);
 #define MUST(call) must((call), &fixture->error)
 
-/* A message from s@example.com with `count` recipients r0@example.net, r1@…, all due at `next_ms`.
- */
+/* A message from s@example.com to r0@example.net, r1@… (`count` of them), due at `next_ms`. */
 void fixture_add(struct fixture *fixture, uint64_t id, size_t count, int64_t next_ms);
 void fixture_add_committed(struct fixture *fixture, uint64_t id, size_t count, int64_t next_ms);
 struct store_settlement fixture_settlement(uint64_t id, unsigned number, enum store_state state);
-size_t fixture_count(struct fixture *fixture,
-                     const struct store_filter *filter); /* messages that match */
-size_t fixture_messages(struct fixture *fixture);                                 /* all */
+/* Messages that match; all. */
+size_t fixture_count(struct fixture *fixture, const struct store_filter *filter);
+size_t fixture_messages(struct fixture *fixture);
 
 #endif

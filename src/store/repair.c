@@ -10,12 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum {
-    SAVED_PER_COMMIT = 256,
-    LOST_LINES_MAX = 100000,
-    FAULT_LINES_MAX = 20,
-    PATH_SIZE_MAX = 4096
-};
+enum { SAVED_PER_COMMIT = 256, LOST_LINES_MAX = 100000, FAULT_LINES_MAX = 20 };
+enum { PATH_SIZE_MAX = 4096 };
 
 /* A column of keys in a table that may have holes: the next key at or behind a start, found by an
  * indexed seek. */
@@ -48,8 +44,7 @@ struct repair {
     struct store *from; /* NULL when nothing of it can be read */
     struct store *to;
     sqlite3_stmt *sources[SOURCE_COUNT], *recipient;
-    uint64_t upcoming[SOURCE_IDS_COUNT]; /* the id each source has next; 0 = ask it, UINT64_MAX = it
-                                            has no more */
+    uint64_t upcoming[SOURCE_IDS_COUNT]; /* each source's next id; 0 = ask it, UINT64_MAX = none */
     struct buf *report;
     struct arena arena; /* of the message at hand */
     size_t saved, lost, recipients_saved, in_transaction;
@@ -280,8 +275,8 @@ static void sources_open(struct repair *repair)
     sqlite3 *db = repair->from->db;
     (void)sqlite3_exec(db, "PRAGMA cell_size_check = ON", NULL, NULL, NULL); /* only notices more */
     for (size_t i = 0; i < SOURCE_COUNT; i++)
-        (void)sqlite3_prepare_v2(db, source_texts[i], -1, &repair->sources[i],
-                                 NULL); /* stays NULL: no such keys */
+        /* What can't be prepared stays NULL: it has no keys. */
+        (void)sqlite3_prepare_v2(db, source_texts[i], -1, &repair->sources[i], NULL);
     (void)sqlite3_prepare_v2(db, recipient_text, -1, &repair->recipient, NULL);
 }
 

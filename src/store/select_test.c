@@ -21,23 +21,11 @@ static const struct {
     size_t size;
 } messages[] = {
     {1, "alice@shop.example", {"bob@A.example"}, {"a.example"}, "one.eml", "<1@shop>", 10000, 100},
-    {2,
-     "alice@shop.example",
-     {"carol@b.example", "dave@a.example"},
-     {"b.example", "a.example"},
-     "two.eml",
-     "<2@shop>",
-     50000,
-     200},
+    {2, "alice@shop.example", {"carol@b.example", "dave@a.example"}, {"b.example", "a.example"},
+     "two.eml", "<2@shop>", 50000, 200},
     {3, "", {"eve@c.example"}, {"c.example"}, NULL, NULL, 90000, 300},
-    {4,
-     "news@list.example",
-     {"bob@a.example", "x*y@b.example", "z@c.example"},
-     {"a.example", "b.example", "c.example"},
-     "news.txt",
-     "<4@list>",
-     99000,
-     4000},
+    {4, "news@list.example", {"bob@a.example", "x*y@b.example", "z@c.example"},
+     {"a.example", "b.example", "c.example"}, "news.txt", "<4@list>", 99000, 4000},
 };
 
 static void add_messages(struct fixture *fixture)
@@ -86,7 +74,9 @@ static void a_filter_finds_what_meets_all_its_conditions(void **state)
 {
     struct fixture *fixture = *state;
     static const uint64_t some[] = {4, 2, 2, 77}, all[] = {1, 2, 3, 4}, none[] = {99};
-    const struct { struct store_filter filter; const char *found;
+    const struct {
+        struct store_filter filter;
+        const char *found;
     } rows[] = {
         {{.state = -1}, "1 2 3 4 "},
         {{.state = -1, .sender = SLICE("ALICE@shop.example")}, "1 2 "},
@@ -99,7 +89,7 @@ static void a_filter_finds_what_meets_all_its_conditions(void **state)
         {{.state = -1, .domain = SLICE("c.example")}, "3 4 "},
         {{.state = -1, .domain = SLICE("*")}, "1 2 3 4 "},
         {{.state = -1, .recipient = SLICE("bob*"), .domain = SLICE("b.example")},
-         ""}, /* of one recipient */
+         ""}, /* no single recipient meets both */
         {{.state = -1, .pickup_name = SLICE("*.EML")}, "1 2 "},
         {{.state = -1, .pickup_name = SLICE("*")}, "1 2 4 "}, /* what has none does not match */
         {{.state = -1, .message_id = SLICE("2@shop")}, "2 "},
@@ -163,8 +153,7 @@ static void a_walk_goes_over_many_pages_once(void **state)
     assert_int_equal(fixture_count(fixture, &last), 999);
 }
 
-/* A verb's work as text: "ID.NUMBER:STATE@NEXT" of every recipient that is open or was, in order.
- */
+/* A verb's work as text: "ID.NUMBER:STATE@NEXT" of every recipient, in order. */
 static bool describe(void *arg, const struct store_message *message,
                      const struct store_recipient *recipients, size_t count)
 {

@@ -14,9 +14,9 @@
 enum {
     PAGE_SIZE = 4096,
     BUSY_MS = 5000,
+    CHECKPOINT_BUSY_MS = 20,
     CHECKPOINT_PAGES = 4096, /* 16 MiB of WAL, then it is copied into the database */
-    CHECKPOINT_PAGES_WAIT =
-        8 * CHECKPOINT_PAGES,    /* readers kept it from starting over: wait for them */
+    CHECKPOINT_PAGES_WAIT = 8 * CHECKPOINT_PAGES, /* readers kept it from starting over: wait */
     WAL_REGION_SIZE = 32 * 1024, /* SQLite's "WAL-mode file format", 2: the wal-index */
     WAL_REGION_FRAMES = 4096,
     WAL_SIZE_KEPT = 32 * 1024 * 1024,      /* a longer WAL is cut to this when it starts over */
@@ -30,8 +30,7 @@ static const char *const migrations[SCHEMA_VERSION] = {schema_1};
 
 static const char writer_settings[] =
     "PRAGMA synchronous = FULL;"  /* Q1: the WAL is synced at every commit */
-    "PRAGMA secure_delete = OFF;" /* Debian's default would write zeros over each message that is
-                                     done */
+    "PRAGMA secure_delete = OFF;" /* Debian's default writes zeros over each message that is done */
     "PRAGMA temp_store = MEMORY;"
     "PRAGMA cache_size = -16384;" /* KiB */
     "PRAGMA cell_size_check = ON;"
@@ -56,15 +55,17 @@ static bool database_number(struct store *store, const char *sql, int64_t *ret_n
 }
 
 /* The commit before this call is durable whatever happens here, so nothing here fails it: what a
- * checkpoint could not copy stays in the WAL, and the next one copies all of it again. */
+ * checkpoint could not copy stays in the WAL, and the next one copies all of it again. A reader that
+ * sits on an old page is waited for when the WAL has grown long, but never for long. */
 static int after_commit(void *arg, sqlite3 *db, const char *schema, int pages)
 {
+    int mode = pages < CHECKPOINT_PAGES_WAIT ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART;
     (void)arg;
-    if (pages >= CHECKPOINT_PAGES)
-        (void)sqlite3_wal_checkpoint_v2(db, schema,
-                                        pages < CHECKPOINT_PAGES_WAIT ? SQLITE_CHECKPOINT_PASSIVE
-                                                                      : SQLITE_CHECKPOINT_RESTART,
-                                        NULL, NULL);
+    if (pages < CHECKPOINT_PAGES)
+        return SQLITE_OK;
+    sqlite3_busy_timeout(db, CHECKPOINT_BUSY_MS);
+    (void)sqlite3_wal_checkpoint_v2(db, schema, mode, NULL, NULL);
+    sqlite3_busy_timeout(db, BUSY_MS);
     return SQLITE_OK;
 }
 
@@ -173,8 +174,8 @@ static bool writer_prepare(struct store *store, struct error *error)
         || !database_migrate(store, error))
         return false;
     int step = GROWTH_STEP;
-    (void)sqlite3_file_control(store->db, "main", SQLITE_FCNTL_CHUNK_SIZE,
-                               &step); /* in whole steps, where it can */
+    /* Where it can't, room_reserve() only takes less beforehand. */
+    (void)sqlite3_file_control(store->db, "main", SQLITE_FCNTL_CHUNK_SIZE, &step);
     sqlite3_wal_hook(store->db, after_commit, NULL);
     wal_reserve(store);
     wal_index_reserve(store);

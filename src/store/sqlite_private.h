@@ -1,9 +1,11 @@
 /* sqlite_private: what the files of the SQLite store share.
  *
- *   sqlite.c            open, migrate, transactions        sqlite_statement.c  prepared statements,
- * error texts sqlite_message.c    messages and their recipients      sqlite_select.c     filters,
- * verbs, totals body.c              body files                         repair.c            a
- * damaged queue
+ *   sqlite.c            open, migrate, transactions
+ *   sqlite_statement.c  prepared statements, rows, error texts
+ *   sqlite_message.c    messages and their recipients
+ *   sqlite_select.c     filters, verbs, totals
+ *   body.c              body files
+ *   repair.c            a damaged queue
  *
  * Statements are prepared once a handle, bound without copies (what is bound outlives the step) and
  * reset as soon as their rows are read, so that no read transaction lasts while a callback runs:
