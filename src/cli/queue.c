@@ -21,7 +21,10 @@ typedef int queue_fn(struct queue_request *request);
 
 static queue_fn queue_change, queue_repair;
 
-static const struct { const char *name; queue_fn *run; bool wants_selection;
+static const struct {
+    const char *name;
+    queue_fn *run;
+    bool wants_selection;
 } verbs[] = {
     {"list", queue_list, false},     {"show", queue_show, true},
     {"hold", queue_change, true},    {"release", queue_change, true},
@@ -73,9 +76,8 @@ static bool option_take(int letter, struct queue_request *request, struct error 
                || error_set(error, "--larger: %s is no size: write 4096, 64KB or 10MB", optarg);
     case 'S':
         return state_parse(slice_of(optarg), &filter->state)
-               || error_set(
-                   error, "--state: %s is not queued, held, delivered, bounced, expired or removed",
-                   optarg);
+               || error_set(error, "--state: %s is not queued, held, delivered, bounced, expired "
+                            "or removed", optarg);
     case 'n': filter->is_inverted = true; return true;
     case 'a': request->is_all = true; return true;
     case 't': request->to = optarg; return true;
@@ -96,9 +98,8 @@ static bool ids_read(struct queue_request *request, char **words, size_t count, 
     uint64_t *ids = arena_alloc(&request->arena, count * sizeof *ids);
     for (size_t i = 0; i < count; i++)
         if (!store_id_parse(slice_of(words[i]), &ids[i]))
-            return error_set(
-                error, "%s is no queue id (16 hex digits, as `mailroot queue list` shows them)",
-                words[i]);
+            return error_set(error, "%s is no queue id (16 hex digits, as `mailroot queue list` "
+                             "shows them)", words[i]);
     if (count > FILTER_IDS_MAX)
         return error_set(error, "more than %d queue ids", FILTER_IDS_MAX);
     request->filter.ids = ids;
@@ -276,8 +277,8 @@ static int queue_change(struct queue_request *request)
     case CONTROL_NOT_RUNNING:
         break;
     }
-    int code =
-        queue_open(request, &reader); /* a queue that is not there must not be made by this */
+    /* A queue that is not there must not be made by this. */
+    int code = queue_open(request, &reader);
     if (code != EX_OK)
         return code;
     store_close(&reader);

@@ -5,8 +5,7 @@
  *   queue_text.c    times, sizes and strange octets as text
  *
  * Reading goes straight to the database, beside a running relay. Changes are asked of the relay
- * through its control socket; only when none runs are they made here, under the relay's own lock.
- */
+ * through its control socket; only when none runs are they made here, under the relay's lock. */
 #ifndef MR_CLI_QUEUE_H
 #define MR_CLI_QUEUE_H
 
@@ -31,8 +30,7 @@ int queue_export(struct queue_request *request);
 MUST_USE int queue_open(const struct queue_request *request, struct store **ret_store);
 
 /* queue_text.c: for people, into `out` */
-void put_clean(struct buf *out,
-               struct slice text); /* control octets and ill-formed UTF-8 as \xNN */
+void put_clean(struct buf *out, struct slice text); /* controls, ill-formed UTF-8 as \xNN */
 void put_size(struct buf *out, uint64_t size);      /* "812", "4.2K", "13M" */
 void put_age(struct buf *out, int64_t ms);          /* "45s", "12m", "2h05m", "3d04h" */
 void put_time(struct buf *out, int64_t wall_ms);    /* "2026-11-24T04:18:00.123Z" */

@@ -4,8 +4,7 @@
  *   X-Receiver: <c@d> NOTIFY=FAILURE ORCPT=rfc822;c@d        of those that have no final state
  *   X-Mailroot-Export: id=… arrived=… priority=… pickup=…    said once
  *   X-Mailroot-Attempt: <c@d> state=… attempts=… …           what has happened for each of them
- *   X-Mailroot-Done: <e@f> state=…                           and for the others, who get nothing
- * more
+ *   X-Mailroot-Done: <e@f> state=…                           and for the others, who are done
  *
  * Values are xtext (RFC 3461 4), so that none of them can end its line; lines are folded between
  * the values. The message follows octet by octet: its dots are not stuffed. */
@@ -25,8 +24,7 @@ static void put_xtext(struct buf *out, const char *key, struct slice text)
     if (slice_is_absent(text))
         return;
     if (text.size > REPLY_SIZE_MAX)
-        text.size =
-            REPLY_SIZE_MAX; /* three octets each: the line stays under the 998 of RFC 5322 2.1.1 */
+        text.size = REPLY_SIZE_MAX; /* three octets each: under the 998 of RFC 5322 2.1.1 */
     buf_printf(out, "\r\n %s=", key);
     for (size_t i = 0; i < text.size; i++) {
         unsigned char c = (unsigned char)text.data[i];

@@ -240,8 +240,7 @@ static bool show_message(void *arg, const struct store_message *m,
     return !listing->is_failed;
 }
 
-/* Prints what the visitor before it has written, so that a list of any length takes little memory.
- */
+/* Prints each message as soon as it is written: a list of any length takes little memory. */
 struct printing { struct listing *listing; store_message_fn *fn; };
 
 static bool print_message(void *arg, const struct store_message *m,

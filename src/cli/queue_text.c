@@ -5,12 +5,16 @@
 
 #include <stdio.h>
 
-static const struct { const char *name; int64_t ms;
+static const struct {
+    const char *name;
+    int64_t ms;
 } age_units[] = {
     {"ms", 1},          {"s", 1000},     {"m", 60 * 1000},
     {"h", 3600 * 1000}, {"d", 86400000}, {"w", 7 * 86400000LL},
 };
-static const struct { const char *name; uint64_t octets;
+static const struct {
+    const char *name;
+    uint64_t octets;
 } size_units[] = {
     {"", 1},        {"B", 1},        {"K", 1024},    {"KB", 1024},
     {"M", 1 << 20}, {"MB", 1 << 20}, {"G", 1 << 30}, {"GB", 1 << 30},

@@ -10,7 +10,9 @@
 
 static void an_age_is_numbers_with_units(void **state)
 {
-    static const struct { const char *text; int64_t ms;
+    static const struct {
+        const char *text;
+        int64_t ms;
     } rows[] = {
         {"90s", 90000},
         {"2h", 7200000},

@@ -19,9 +19,17 @@ struct settings { /* the command line */
     struct sink_recorder *recorder;
 };
 
-static const struct { const char *name; unsigned extension; } extension_names[] = {
-    {"pipelining", SMTP_PIPELINING}, {"8bitmime", SMTP_8BITMIME}, {"chunking", SMTP_CHUNKING},
-    {"smtputf8", SMTP_SMTPUTF8}, {"dsn", SMTP_DSN}, {"size", SMTP_SIZE}, {"starttls", SMTP_STARTTLS},
+static const struct {
+    const char *name;
+    unsigned extension;
+} extension_names[] = {
+    {"pipelining", SMTP_PIPELINING},
+    {"8bitmime", SMTP_8BITMIME},
+    {"chunking", SMTP_CHUNKING},
+    {"smtputf8", SMTP_SMTPUTF8},
+    {"dsn", SMTP_DSN},
+    {"size", SMTP_SIZE},
+    {"starttls", SMTP_STARTTLS},
     {"enhancedstatuscodes", SMTP_ENHANCEDSTATUSCODES},
 };
 
@@ -40,8 +48,11 @@ static bool extensions_remove(const char *list, unsigned *extensions, struct err
             }
         }
         if (!is_known)
-            return error_set(error, "--no-ext: %.*s is not one of pipelining, 8bitmime, chunking, smtputf8, dsn, size, "
-                             "starttls, enhancedstatuscodes", SLICE_FMT(name));
+            return error_set(
+                error,
+                "--no-ext: %.*s is not one of pipelining, 8bitmime, chunking, smtputf8, dsn, size, "
+                "starttls, enhancedstatuscodes",
+                SLICE_FMT(name));
     }
     return true;
 }
@@ -72,12 +83,21 @@ static bool rejection_read(const char *text, struct sink_options *options, struc
 }
 
 static const struct option long_options[] = {
-    {"listen", required_argument, NULL, 'l'}, {"dir", required_argument, NULL, 'd'},
-    {"count", no_argument, NULL, 'c'}, {"hash", no_argument, NULL, 'h'}, {"log", required_argument, NULL, 'o'},
-    {"latency", required_argument, NULL, 'y'}, {"fail-rcpt", required_argument, NULL, 'f'},
-    {"drop", required_argument, NULL, 'p'}, {"no-ext", required_argument, NULL, 'x'},
-    {"cert", required_argument, NULL, 'C'}, {"key", required_argument, NULL, 'K'}, {"tls", no_argument, NULL, 't'},
-    {"threads", required_argument, NULL, 'n'}, {"exit-after", required_argument, NULL, 'e'}, {0},
+    {"listen", required_argument, NULL, 'l'},
+    {"dir", required_argument, NULL, 'd'},
+    {"count", no_argument, NULL, 'c'},
+    {"hash", no_argument, NULL, 'h'},
+    {"log", required_argument, NULL, 'o'},
+    {"latency", required_argument, NULL, 'y'},
+    {"fail-rcpt", required_argument, NULL, 'f'},
+    {"drop", required_argument, NULL, 'p'},
+    {"no-ext", required_argument, NULL, 'x'},
+    {"cert", required_argument, NULL, 'C'},
+    {"key", required_argument, NULL, 'K'},
+    {"tls", no_argument, NULL, 't'},
+    {"threads", required_argument, NULL, 'n'},
+    {"exit-after", required_argument, NULL, 'e'},
+    {0},
 };
 
 static bool option_take(int letter, struct settings *settings, struct error *error)
@@ -108,8 +128,7 @@ static bool option_take(int letter, struct settings *settings, struct error *err
             return false;
         server->drop_percent = (unsigned)number;
         return true;
-    default:
-        return error_set(error, "unknown option; --help lists them");
+    default: return error_set(error, "unknown option; --help lists them");
     }
 }
 
@@ -133,7 +152,8 @@ static bool recorder_open(struct settings *settings, struct error *error)
     struct sink_recorder *recorder = settings->recorder;
 
     if (settings->log_file)
-        recorder->log_fd = open(settings->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+        recorder->log_fd =
+            open(settings->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
     else if (recorder->is_hashing)
         recorder->log_fd = STDOUT_FILENO;
     if (settings->log_file && recorder->log_fd < 0)
@@ -152,7 +172,8 @@ static bool server_open(struct settings *settings, struct error *error)
     if ((settings->is_tls || settings->cert_file)
         && !sink_server_tls(server, settings->cert_file, settings->key_file, error))
         return false;
-    if (settings->hidden && !extensions_remove(settings->hidden, &server->options.extensions, error))
+    if (settings->hidden
+        && !extensions_remove(settings->hidden, &server->options.extensions, error))
         return false;
     server->stop_fd = eventfd(0, EFD_CLOEXEC);
     if (server->stop_fd < 0)
@@ -176,7 +197,10 @@ static void totals_print(struct sink_recorder *recorder)
     buf_finish(&out);
 }
 
-struct signal_watch { sigset_t signals; struct settings *settings; };
+struct signal_watch {
+    sigset_t signals;
+    struct settings *settings;
+};
 
 /* Signals are waited for by a thread of their own, so that no handler is needed. */
 static void *signals_run(void *arg)
@@ -223,7 +247,7 @@ static void serve(struct settings *settings)
         CHECK(pthread_create(&threads[i], NULL, server_thread, settings->server) == 0);
     for (uint64_t i = 0; i < count; i++)
         pthread_join(threads[i], NULL);
-    (void)pthread_cancel(signals);   /* already over after SIGTERM */
+    (void)pthread_cancel(signals); /* already over after SIGTERM */
     pthread_join(signals, NULL);
 }
 
@@ -231,11 +255,15 @@ int command_sink(int argc, char **argv)
 {
     struct sink_recorder recorder = {.log_fd = -1, .mutex = PTHREAD_MUTEX_INITIALIZER};
     struct sink_server server = {
-        .options = {.host = "sink.mailroot", .extensions = SMTP_PIPELINING | SMTP_SIZE | SMTP_8BITMIME | SMTP_SMTPUTF8
-                    | SMTP_CHUNKING | SMTP_DSN | SMTP_ENHANCEDSTATUSCODES},
-        .recorder = &recorder, .listen_fd = -1, .stop_fd = -1,
+        .options = {.host = "sink.mailroot",
+                    .extensions = SMTP_PIPELINING | SMTP_SIZE | SMTP_8BITMIME | SMTP_SMTPUTF8
+                                  | SMTP_CHUNKING | SMTP_DSN | SMTP_ENHANCEDSTATUSCODES},
+        .recorder = &recorder,
+        .listen_fd = -1,
+        .stop_fd = -1,
     };
-    struct settings settings = {.address = "127.0.0.1:2525", .server = &server, .recorder = &recorder};
+    struct settings settings = {
+        .address = "127.0.0.1:2525", .server = &server, .recorder = &recorder};
     struct command_options common; /* --help is all that matters here */
     struct error error;
 

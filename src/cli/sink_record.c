@@ -83,10 +83,11 @@ static void line_begin(const struct sink_recorder *recorder, const struct sink_m
     }
 }
 
-bool sink_record_message(struct sink_recorder *recorder, struct sink_message *message, const char *tls,
-                         struct sink_receipt *receipt, struct error *error)
+bool sink_record_message(struct sink_recorder *recorder, struct sink_message *message,
+                         const char *tls, struct sink_receipt *receipt, struct error *error)
 {
-    struct slice content = recorder->dir || recorder->is_hashing ? sink_unstuff(message) : buf_slice(&message->content);
+    struct slice content = recorder->dir || recorder->is_hashing ? sink_unstuff(message)
+                                                                 : buf_slice(&message->content);
     struct sink_totals *totals = &recorder->totals;
 
     pthread_mutex_lock(&recorder->mutex);
@@ -116,7 +117,8 @@ static void flush_locked(struct sink_recorder *recorder)
     buf_clear(&recorder->lines);
 }
 
-void sink_record_answered(struct sink_recorder *recorder, struct sink_receipt *receipt, int64_t reply_us)
+void sink_record_answered(struct sink_recorder *recorder, struct sink_receipt *receipt,
+                          int64_t reply_us)
 {
     if (receipt->line.size == 0)
         return;
@@ -211,7 +213,8 @@ static void body_hash(struct slice content, char ret_text[65])
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned digest_size = 0;
     ptrdiff_t end = slice_find(content, SLICE("\r\n\r\n"));
-    struct slice body = end < 0 ? slice_from(content, content.size) : slice_from(content, (size_t)end + 4);
+    struct slice body =
+        end < 0 ? slice_from(content, content.size) : slice_from(content, (size_t)end + 4);
 
     CHECK(EVP_Digest(body.data, body.size, digest, &digest_size, EVP_sha256(), NULL) == 1);
     for (unsigned i = 0; i < digest_size; i++)

@@ -17,13 +17,13 @@ enum { EVENTS_MAX = 64, READ_SIZE = 256 * 1024 };
 
 struct connection {
     int fd;
-    uint32_t watched;           /* events epoll was asked for */
+    uint32_t watched; /* events epoll was asked for */
     SSL *tls;
     struct sink_session session;
     struct sink_receipt receipt;
-    struct buf pending;         /* read, but not fed: an answer goes out first */
-    size_t written;             /* octets of the session's output */
-    int64_t due_us;             /* when the output may go, 0 = at once */
+    struct buf pending; /* read, but not fed: an answer goes out first */
+    size_t written;     /* octets of the session's output */
+    int64_t due_us;     /* when the output may go, 0 = at once */
     bool is_due_listed, is_answering, is_closing, is_handshaking;
     struct connection *next_due;
     struct connection *previous, *next; /* all of the thread's */
@@ -41,7 +41,8 @@ struct loop { /* a thread's */
 
 enum outcome { GOES_ON, IS_GONE }; /* whether the connection still exists */
 
-static enum outcome connection_feed(struct loop *loop, struct connection *connection, struct slice bytes);
+static enum outcome connection_feed(struct loop *loop, struct connection *connection,
+                                    struct slice bytes);
 static enum outcome connection_advance(struct loop *loop, struct connection *connection);
 
 static int64_t clock_us(void)
@@ -109,7 +110,8 @@ static void connection_accept(struct loop *loop)
     int on = 1;
 
     if (fd < 0)
-        return; /* another thread was faster, or the client went away; no descriptors left: the next event tries */
+        return; /* another thread was faster, or the client went away; no descriptors left: the next
+                   event tries */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* a matter of speed alone */
     struct connection *connection = mem_alloc(sizeof *connection);
     connection->fd = fd;
@@ -127,7 +129,8 @@ static void connection_accept(struct loop *loop)
     pthread_mutex_lock(&recorder->mutex);
     recorder->totals.connections++;
     pthread_mutex_unlock(&recorder->mutex);
-    (void)connection_advance(loop, connection); /* gone or not, nothing more is to do with it here */
+    (void)connection_advance(loop,
+                             connection); /* gone or not, nothing more is to do with it here */
 }
 
 /* ---- bytes in and out: 0 = would block, -1 = gone ---- */
@@ -189,7 +192,8 @@ static enum outcome on_message(struct loop *loop, struct connection *connection)
 
     connection->receipt.dot_us = loop->now_us;
     connection->is_answering = true;
-    if (!sink_record_message(recorder, &connection->session.message, tls, &connection->receipt, &error)) {
+    if (!sink_record_message(recorder, &connection->session.message, tls, &connection->receipt,
+                             &error)) {
         fprintf(stderr, "mailroot sink: %s\n", error.text);
         sink_answer(&connection->session, "451 4.3.0 could not be written down");
         return GOES_ON;
@@ -205,7 +209,8 @@ static enum outcome on_message(struct loop *loop, struct connection *connection)
 }
 
 /* Feeds until something has to go out first; the rest waits in `pending`. */
-static enum outcome connection_feed(struct loop *loop, struct connection *connection, struct slice bytes)
+static enum outcome connection_feed(struct loop *loop, struct connection *connection,
+                                    struct slice bytes)
 {
     size_t used;
     enum sink_want want = sink_feed(&connection->session, bytes, loop->now_us, &used);
@@ -213,8 +218,7 @@ static enum outcome connection_feed(struct loop *loop, struct connection *connec
     if (used < bytes.size)
         buf_append(&connection->pending, slice_from(bytes, used));
     switch (want) {
-    case SINK_READ:
-        break;
+    case SINK_READ: break;
     case SINK_MESSAGE:
         if (on_message(loop, connection) == IS_GONE)
             return IS_GONE;
@@ -224,9 +228,7 @@ static enum outcome connection_feed(struct loop *loop, struct connection *connec
             return connection_close(loop, connection);
         connection->is_handshaking = true;
         break;
-    case SINK_CLOSE:
-        connection->is_closing = true;
-        break;
+    case SINK_CLOSE: connection->is_closing = true; break;
     }
     return GOES_ON;
 }
@@ -290,7 +292,8 @@ static enum outcome connection_advance(struct loop *loop, struct connection *con
                 connection_watch(loop, connection, 0);
                 return GOES_ON;
             }
-            ssize_t sent = connection_write(connection, slice_from(buf_slice(output), connection->written));
+            ssize_t sent =
+                connection_write(connection, slice_from(buf_slice(output), connection->written));
             if (sent < 0)
                 return connection_close(loop, connection);
             connection->written += (size_t)sent;
@@ -318,7 +321,8 @@ static enum outcome connection_advance(struct loop *loop, struct connection *con
 
 static void connection_event(struct loop *loop, struct connection *connection, uint32_t events)
 {
-    bool is_idle = connection->written == connection->session.output.size && !connection->is_handshaking;
+    bool is_idle =
+        connection->written == connection->session.output.size && !connection->is_handshaking;
 
     if (!is_idle || !(events & (EPOLLIN | EPOLLHUP | EPOLLERR))) {
         if (events & (EPOLLHUP | EPOLLERR))
@@ -389,7 +393,8 @@ bool sink_server_run(struct sink_server *server, struct error *error)
 {
     struct loop loop = {.server = server, .epoll_fd = epoll_create1(EPOLL_CLOEXEC)};
     /* EPOLLEXCLUSIVE: a new client wakes one of the threads */
-    struct epoll_event on_listen = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.ptr = &server->listen_fd};
+    struct epoll_event on_listen = {.events = EPOLLIN | EPOLLEXCLUSIVE,
+                                    .data.ptr = &server->listen_fd};
     struct epoll_event on_stop = {.events = EPOLLIN, .data.ptr = &server->stop_fd};
 
     if (loop.epoll_fd < 0)
@@ -409,7 +414,8 @@ bool sink_server_run(struct sink_server *server, struct error *error)
 
 /* ---- set-up ---- */
 
-static bool address_read(const char *text, struct sockaddr_storage *ret_address, socklen_t *ret_size)
+static bool address_read(const char *text, struct sockaddr_storage *ret_address,
+                         socklen_t *ret_size)
 {
     struct sockaddr_in *v4 = (struct sockaddr_in *)ret_address;
     struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret_address;
@@ -417,13 +423,15 @@ static bool address_read(const char *text, struct sockaddr_storage *ret_address,
     int port;
 
     memset(ret_address, 0, sizeof *ret_address);
-    if (sscanf(text, "[%63[0-9a-fA-F:.]]:%d", host, &port) == 2 && inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
+    if (sscanf(text, "[%63[0-9a-fA-F:.]]:%d", host, &port) == 2
+        && inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
         v6->sin6_family = AF_INET6;
         v6->sin6_port = htons((uint16_t)port);
         *ret_size = sizeof *v6;
         return port >= 0 && port <= 65535;
     }
-    if (sscanf(text, "%63[0-9.]:%d", host, &port) == 2 && inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+    if (sscanf(text, "%63[0-9.]:%d", host, &port) == 2
+        && inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
         v4->sin_family = AF_INET;
         v4->sin_port = htons((uint16_t)port);
         *ret_size = sizeof *v4;
@@ -432,7 +440,8 @@ static bool address_read(const char *text, struct sockaddr_storage *ret_address,
     return false;
 }
 
-bool sink_server_listen(struct sink_server *server, const char *address, int *ret_port, struct error *error)
+bool sink_server_listen(struct sink_server *server, const char *address, int *ret_port,
+                        struct error *error)
 {
     struct sockaddr_storage to;
     socklen_t size;

@@ -22,7 +22,9 @@ static X509 *certificate_make(EVP_PKEY *key, const char *name)
                    && ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1) == 1
                    && X509_gmtime_adj(X509_getm_notBefore(certificate), -60)
                    && X509_gmtime_adj(X509_getm_notAfter(certificate), 24 * 60 * 60)
-                   && X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0) == 1
+                   && X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC,
+                                                 (const unsigned char *)name, -1, -1, 0)
+                          == 1
                    && X509_set_issuer_name(certificate, subject) == 1
                    && X509_set_pubkey(certificate, key) == 1
                    && X509_sign(certificate, key, EVP_sha256()) > 0;
@@ -44,16 +46,19 @@ static bool context_use_made(SSL_CTX *context, const char *name)
     return is_used;
 }
 
-bool sink_server_tls(struct sink_server *server, const char *cert_file, const char *key_file, struct error *error)
+bool sink_server_tls(struct sink_server *server, const char *cert_file, const char *key_file,
+                     struct error *error)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
 
     if (!context)
         return tls_error(error, "TLS");
-    bool is_ready = cert_file ? SSL_CTX_use_certificate_chain_file(context, cert_file) == 1
-                                    && SSL_CTX_use_PrivateKey_file(context, key_file ? key_file : cert_file,
-                                                                   SSL_FILETYPE_PEM) == 1
-                              : context_use_made(context, server->options.host);
+    bool is_ready =
+        cert_file ? SSL_CTX_use_certificate_chain_file(context, cert_file) == 1
+                        && SSL_CTX_use_PrivateKey_file(context, key_file ? key_file : cert_file,
+                                                       SSL_FILETYPE_PEM)
+                               == 1
+                  : context_use_made(context, server->options.host);
     if (!is_ready) {
         tls_error(error, cert_file ? cert_file : "certificate");
         SSL_CTX_free(context);

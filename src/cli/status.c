@@ -25,8 +25,7 @@ static void print_value(const char *key, const json_t *value, int depth)
     buf_finish(&out);
     if (!json_is_object(value))
         return;
-    json_t *object =
-        (json_t *)(uintptr_t)value; /* jansson's iterators want it so; nothing is changed */
+    json_t *object = (json_t *)(uintptr_t)value; /* as jansson's iterators want it */
     for (void *at = json_object_iter(object); at; at = json_object_iter_next(object, at))
         print_value(json_object_iter_key(at), json_object_iter_value(at), depth + 1);
 }

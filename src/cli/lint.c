@@ -1,0 +1,95 @@
+/* mailroot lint: the intake's own checks, offline: what would be done with a file dropped in Pickup. */
+#include "cli/command.h"
+
+#include "os/clock.h"
+#include "os/file.h"
+#include "pickup/prepare.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static json_t *text_of(struct slice text)
+{
+    json_t *value = json_stringn(text.data ? text.data : "", text.size);
+    return value ? value : json_string("(not UTF-8)");
+}
+
+static json_t *describe(const struct prepared *prepared)
+{
+    const struct envelope *envelope = &prepared->envelope;
+    json_t *recipients = json_array(), *rejected = json_array();
+    for (size_t i = 0; i < envelope->recipient_count; i++)
+        json_array_append_new(recipients, text_of(envelope->recipients[i].address.text));
+    for (size_t i = 0; i < envelope->rejected_count; i++)
+        json_array_append_new(rejected, json_pack("{s:o, s:s, s:I}", "text", text_of(envelope->rejected[i].text),
+                                                  "reason", envelope->rejected[i].reason, "line",
+                                                  (json_int_t)envelope->rejected[i].line));
+    return json_pack("{s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:b, s:b}", "ok", 1, "dialect", envelope->dialect,
+                     "sender", text_of(envelope->sender.text), "recipients", recipients, "rejected", rejected,
+                     "repairs", text_of(prepared->facts.repairs), "message_id",
+                     text_of(prepared->facts.message_id), "size", (json_int_t)prepared->content.size,
+                     "8bit", prepared->facts.has_8bit_body, "smtputf8",
+                     envelope->is_smtputf8 || prepared->facts.has_8bit_header);
+}
+
+static void print_words(const char *path, const struct prepared *prepared)
+{
+    const struct envelope *envelope = &prepared->envelope;
+    printf("%s: fine (%s)\n  sender     <%.*s>\n", path, envelope->dialect, SLICE_FMT(envelope->sender.text));
+    for (size_t i = 0; i < envelope->recipient_count; i++)
+        printf("  recipient  <%.*s>\n", SLICE_FMT(envelope->recipients[i].address.text));
+    for (size_t i = 0; i < envelope->rejected_count; i++)
+        printf("  rejected   line %zu: %s\n", envelope->rejected[i].line, envelope->rejected[i].reason);
+    if (prepared->facts.repairs.size)
+        printf("  repairs    %.*s\n", SLICE_FMT(prepared->facts.repairs));
+}
+
+static bool lint_file(const struct config *config, const char *path, bool is_json)
+{
+    struct arena arena = {0};
+    struct buf file = {0};
+    struct prepared prepared = {0};
+    struct error error = {{0}};
+    const char *slash = strrchr(path, '/');
+    struct prepare_about about = {.name = slice_of(slash ? slash + 1 : path), .owner = SLICE("lint"), .id = 1,
+                                  .time_ms = clock_wall_ms(), .zone_s = clock_zone_s(clock_wall_ms())};
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    bool is_fine = fd >= 0 ? file_read(fd, config->limits.message_size, &file, &error)
+                           : error_set_errno(&error, "open");
+    is_fine = is_fine && prepare_message(&arena, config, buf_slice(&file), &about, &prepared, &error) == CONTENT_DONE;
+    if (is_json) {
+        json_t *value = is_fine ? describe(&prepared) : json_pack("{s:b, s:s}", "ok", 0, "reason", error.text);
+        (void)json_object_set_new(value, "file", text_of(slice_of(path)));
+        (void)json_dumpf(value, stdout, JSON_COMPACT);
+        (void)putchar('\n');
+        json_decref(value);
+    } else if (is_fine) {
+        print_words(path, &prepared);
+    } else {
+        printf("%s: refused: %s\n", path, error.text);
+    }
+    if (fd >= 0)
+        close(fd);
+    buf_finish(&prepared.content);
+    buf_finish(&file);
+    arena_finish(&arena);
+    return is_fine;
+}
+
+int command_lint(int argc, char **argv)
+{
+    struct command_options options;
+    bool all_fine = true;
+    command_parse(&argc, argv, &options);
+    if (argc < 2)
+        return command_fail("lint", EX_USAGE, "a file was expected");
+    struct config *config = command_config(&options);
+    for (int i = 1; i < argc; i++)
+        all_fine &= lint_file(config, argv[i], options.is_json);
+    config_destroy(&config);
+    free(options.settings);
+    return all_fine ? 0 : EX_DATAERR;
+}
