@@ -2,7 +2,6 @@
 #include "cli/command.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 
 /* RELIABILITY P11: others may put files in, and neither see nor remove those of others. */
@@ -29,7 +28,6 @@ int command_check(int argc, char **argv)
         config_print_defaults(&defaults);
         fputs(buf_text(&defaults), stdout);
         buf_finish(&defaults);
-        free(options.settings);
         return 0;
     }
     struct config *config = command_config(&options);
@@ -39,6 +37,5 @@ int command_check(int argc, char **argv)
     if (is_fine)
         printf("%s: ok\n", config->file ? config->file : "embedded defaults");
     config_destroy(&config);
-    free(options.settings);
     return is_fine ? 0 : EX_CONFIG;
 }

@@ -1,9 +1,9 @@
 #include "cli/command.h"
 
-#include "base/mem.h"
-
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { SETTINGS_MAX = 256 };
 
 static const struct command *find(const char *name)
 {
@@ -33,11 +33,14 @@ static char *value_of(int argc, char **argv, int at)
 
 void command_parse(int *argc, char **argv, struct command_options *ret_options)
 {
-    struct command_options options = {.settings = mem_alloc(((size_t)*argc + 1) * sizeof(char *))};
+    static const char *settings[SETTINGS_MAX]; /* one command a process */
+    struct command_options options = {.settings = settings};
     int kept = 1, at = 1;
     for (; at < *argc && strcmp(argv[at], "--") != 0; at++) {
         if (strcmp(argv[at], "-c") == 0)
             options.config_file = value_of(*argc, argv, at++);
+        else if (strcmp(argv[at], "-o") == 0 && options.setting_count == SETTINGS_MAX)
+            exit(command_fail(argv[0], EX_USAGE, "more than %d times -o", SETTINGS_MAX));
         else if (strcmp(argv[at], "-o") == 0)
             options.settings[options.setting_count++] = value_of(*argc, argv, at++);
         else if (strcmp(argv[at], "--json") == 0)

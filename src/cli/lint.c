@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 static json_t *text_of(struct slice text)
@@ -90,6 +89,5 @@ int command_lint(int argc, char **argv)
     for (int i = 1; i < argc; i++)
         all_fine &= lint_file(config, argv[i], options.is_json);
     config_destroy(&config);
-    free(options.settings);
     return all_fine ? 0 : EX_DATAERR;
 }
