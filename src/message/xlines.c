@@ -140,13 +140,28 @@ static bool read_parameter(struct slice word, struct parameters *parameters)
     return true;
 }
 
+/* The ">" of the address: the first behind a "<", neither of them in quotes. A parameter may hold others (AUTH=<x>). */
+static ptrdiff_t address_end(struct slice line)
+{
+    bool is_quoted = false, is_open = false;
+    for (size_t i = 0; i < line.size; i++) {
+        char c = line.data[i];
+        if (c == '\\' && is_quoted)
+            i++;
+        else if (c == '"')
+            is_quoted = !is_quoted;
+        else if (c == '<' && !is_quoted)
+            is_open = true;
+        else if (c == '>' && !is_quoted && is_open)
+            return (ptrdiff_t)i;
+    }
+    return -1;
+}
+
 /* Cuts the ESMTP parameters off the line: they stand behind the address's ">", or behind a bare address. */
 static bool split_parameters(struct slice *line, struct parameters *parameters, struct slice *ret_bad)
 {
-    ptrdiff_t close = -1;
-    for (size_t i = 0; i < line->size; i++)
-        if (line->data[i] == '>')
-            close = (ptrdiff_t)i;
+    ptrdiff_t close = address_end(*line);
     struct slice rest = *line;
     if (close >= 0) {
         rest = slice_from(*line, (size_t)close + 1);
