@@ -25,7 +25,7 @@ void body_look(struct slice body, struct body_facts *ret_facts)
         if (!has_cr || cr)
             facts.is_canonical = false;
         facts.has_bare_cr |= cr != NULL;
-        if (line.size > CONTENT_LINE_MAX && !cr)
+        if (line.size > CONTENT_LINE_MAX)
             facts.has_long_line = true;
         if (line.size && line.data[0] == '.') {
             facts.has_dot = true;

@@ -238,7 +238,9 @@ static bool put_leaf(struct walk *walk, const struct part *part, struct slice bo
 static bool pass_boundary(struct walk *walk, struct end end)
 {
     for (;;) {
-        buf_append(walk->out, slice_make(walk->message.data + end.body_end, end.line_end - end.body_end));
+        if (!copy_text(walk, slice_make(walk->message.data + end.body_end, end.line_end - end.body_end),
+                       "a boundary line"))
+            return false;
         walk->at = end.line_end;
         walk->depth = end.is_closing ? end.level : end.level + 1;
         if (!end.is_found || !end.is_closing)
@@ -282,6 +284,8 @@ static bool take_part(struct walk *walk)
         if (blank >= 0)
             size = (size_t)blank + 4;
     }
+    if (needs(walk, slice_first(rest, size)))
+        return error_set(walk->error, "a part's header holds a line over 998 octets, a NUL or an 8-bit octet");
     read_part(walk, slice_first(rest, size), &part);
     walk->at += size;
     if (slice_starts_nocase(part.type, SLICE("multipart/")) && part.boundary.size
