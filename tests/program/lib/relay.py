@@ -170,6 +170,10 @@ class Relay:
         (self.pickup / name).write_bytes(content)
         return name
 
+    def waiting(self):
+        """Names in Pickup, but for dot-files (claims among them)."""
+        return [name for name in os.listdir(self.pickup) if not name.startswith(".")]
+
     def bad(self, name=None):
         """(message, reason text, properties) of the one file in Badmail, or of the one that came as `name`."""
         found = []
@@ -214,7 +218,7 @@ class Relay:
 
     def wait_empty(self, seconds=30):
         """Until Pickup holds nothing the relay would take and the queue is empty."""
-        self._wait(lambda: not any(self.pickup.iterdir()) and self.status().get("messages") == 0,
+        self._wait(lambda: not self.waiting() and self.status()["messages"] == 0,
                    "an empty queue", seconds)
 
     def send(self, name, content, kind="delivered", seconds=15, **wanted):
