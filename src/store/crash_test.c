@@ -39,8 +39,10 @@ static void live_add(struct fixture *fixture, struct life *life, unsigned transa
         fixture_add(fixture, id, 2, 0);
         step(life);
     }
-    MUST(store_add_intake(fixture->store, first, first + PER_TRANSACTION - 1, &fixture->error));
-    step(life);
+    for (uint64_t id = first; id < first + PER_TRANSACTION; id++) {
+        fixture_add_origin(fixture, id);
+        step(life);
+    }
 }
 
 /* All that the transaction before the last one added is delivered. */
@@ -92,8 +94,7 @@ static bool is_state_after(struct fixture *fixture, unsigned committed)
             MUST(store_read_recipients(fixture->store, &arena, id, &recipients, &count,
                                        &fixture->error));
             is_right = is_right && is_there == is_expected && count == (is_expected ? 2 : 0)
-                       && store_knows(fixture->store, id)
-                              == (transaction < committed ? STORE_ID_TAKEN : STORE_ID_UNKNOWN);
+                       && fixture_has_origin(fixture, id) == (transaction < committed);
         }
         arena_reset(&arena);
     }

@@ -130,3 +130,35 @@ size_t fixture_messages(struct fixture *fixture)
     struct store_filter all = FILTER_ALL;
     return fixture_count(fixture, &all);
 }
+
+bool fixture_has_message(struct fixture *fixture, uint64_t id)
+{
+    struct arena arena = {0};
+    struct store_message message;
+    struct error error;
+    bool has = store_read_message(fixture->store, &arena, id, false, &message, &error);
+    arena_finish(&arena);
+    return has;
+}
+
+void fixture_add_origin(struct fixture *fixture, uint64_t id)
+{
+    struct store_origin origin = {id, id + 1, (int64_t)id + 2};
+    MUST(store_add_origin(fixture->store, &origin, &fixture->error));
+}
+
+static void look_for_origin(void *arg, const struct store_origin *origin)
+{
+    uint64_t *id = arg;
+    if (origin->id != *id)
+        return;
+    assert_int_equal(origin->inode, *id + 1);
+    assert_int_equal(origin->born_ns, *id + 2);
+    *id = 0;
+}
+
+bool fixture_has_origin(struct fixture *fixture, uint64_t id)
+{
+    MUST(store_each_origin(fixture->store, look_for_origin, &id, &fixture->error));
+    return id == 0;
+}

@@ -28,4 +28,8 @@ struct store_settlement fixture_settlement(uint64_t id, unsigned number, enum st
 size_t fixture_count(struct fixture *fixture, const struct store_filter *filter);
 size_t fixture_messages(struct fixture *fixture);
 
+bool fixture_has_message(struct fixture *fixture, uint64_t id);
+bool fixture_has_origin(struct fixture *fixture, uint64_t id);
+void fixture_add_origin(struct fixture *fixture, uint64_t id); /* inode id + 1, born id + 2 */
+
 #endif

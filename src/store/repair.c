@@ -19,20 +19,21 @@ enum source_kind {
     SOURCE_MESSAGES,
     SOURCE_CONTENTS,
     SOURCE_RECIPIENTS,
-    SOURCE_INTAKES,
+    SOURCE_ORIGINS,
     SOURCE_NUMBERS,
     SOURCE_COUNT,
-    SOURCE_IDS_COUNT = SOURCE_INTAKES, /* the first ones say which messages there were */
+    SOURCE_IDS_COUNT = SOURCE_ORIGINS, /* the first ones say which messages there were */
 };
 static const char *const source_texts[SOURCE_COUNT] = {
     [SOURCE_MESSAGES] = "SELECT id FROM message WHERE id >= ?1 ORDER BY id LIMIT 1",
     [SOURCE_CONTENTS] = "SELECT id FROM content WHERE id >= ?1 ORDER BY id LIMIT 1",
     [SOURCE_RECIPIENTS] =
         "SELECT message FROM recipient WHERE message >= ?1 ORDER BY message LIMIT 1",
-    [SOURCE_INTAKES] = "SELECT first FROM intake WHERE first >= ?1 ORDER BY first LIMIT 1",
+    [SOURCE_ORIGINS] = "SELECT id FROM origin WHERE id >= ?1 ORDER BY id LIMIT 1",
     [SOURCE_NUMBERS] =
         "SELECT number FROM recipient WHERE message = ?2 AND number >= ?1 ORDER BY number LIMIT 1",
 };
+static const char origin_text[] = "SELECT inode, born_ns FROM origin WHERE id = ?";
 static const char recipient_text[] =
     "SELECT " RECIPIENT_COLUMNS " FROM recipient WHERE message = ? AND number = ?";
 
@@ -43,7 +44,7 @@ struct repair {
     char damaged[PATH_SIZE_MAX], fresh[PATH_SIZE_MAX], kept[PATH_SIZE_MAX], bodies[PATH_SIZE_MAX];
     struct store *from; /* NULL when nothing of it can be read */
     struct store *to;
-    sqlite3_stmt *sources[SOURCE_COUNT], *recipient;
+    sqlite3_stmt *sources[SOURCE_COUNT], *recipient, *origin;
     uint64_t upcoming[SOURCE_IDS_COUNT]; /* each source's next id; 0 = ask it, UINT64_MAX = none */
     struct buf *report;
     struct arena arena; /* of the message at hand */
@@ -243,21 +244,27 @@ static bool save_messages(struct repair *repair, struct error *error)
     return true;
 }
 
-static bool save_intakes(struct repair *repair, struct error *error)
+static bool read_origin(struct repair *repair, uint64_t id, struct store_origin *ret_origin)
 {
-    uint64_t first, start = 1;
-    sqlite3_stmt *source = repair->sources[SOURCE_INTAKES];
-    for (; start <= INT64_MAX && source_next(source, start, &first, &repair->has_gaps);
-         start = first + 1) {
-        int64_t last;
-        sqlite3_stmt *s = statement_start(repair->from, STATEMENT_FIND_INTAKE, NULL);
-        if (!s)
-            return true;
-        bind_id(s, 1, first);
-        if (!statement_number(repair->from, s, 0, &last, NULL) || last < (int64_t)first)
+    bind_id(repair->origin, 1, id);
+    bool is_read = sqlite3_step(repair->origin) == SQLITE_ROW;
+    if (is_read)
+        *ret_origin = (struct store_origin){id, (uint64_t)sqlite3_column_int64(repair->origin, 0),
+                                            sqlite3_column_int64(repair->origin, 1)};
+    sqlite3_reset(repair->origin);
+    return is_read;
+}
+
+static bool save_origins(struct repair *repair, struct error *error)
+{
+    uint64_t id, start = 1;
+    struct store_origin origin;
+    sqlite3_stmt *source = repair->sources[SOURCE_ORIGINS];
+    for (; repair->origin && start <= INT64_MAX && source_next(source, start, &id, &repair->has_gaps);
+         start = id + 1) {
+        if (!read_origin(repair, id, &origin))
             continue;
-        if (!store_add_intake(repair->to, first, (uint64_t)last, error)
-            || !commit_some(repair, error))
+        if (!store_add_origin(repair->to, &origin, error) || !commit_some(repair, error))
             return false;
     }
     return true;
@@ -278,6 +285,7 @@ static void sources_open(struct repair *repair)
         /* What can't be prepared stays NULL: it has no keys. */
         (void)sqlite3_prepare_v2(db, source_texts[i], -1, &repair->sources[i], NULL);
     (void)sqlite3_prepare_v2(db, recipient_text, -1, &repair->recipient, NULL);
+    (void)sqlite3_prepare_v2(db, origin_text, -1, &repair->origin, NULL);
 }
 
 static void sources_close(struct repair *repair)
@@ -285,6 +293,7 @@ static void sources_close(struct repair *repair)
     for (size_t i = 0; i < SOURCE_COUNT; i++)
         sqlite3_finalize(repair->sources[i]);
     sqlite3_finalize(repair->recipient);
+    sqlite3_finalize(repair->origin);
 }
 
 static bool copy_all(struct repair *repair, struct error *error)
@@ -296,7 +305,7 @@ static bool copy_all(struct repair *repair, struct error *error)
     sources_open(repair);
     /* Without that statement not even the schema can be read. */
     bool is_copied =
-        !repair->recipient || (save_messages(repair, error) && save_intakes(repair, error));
+        !repair->recipient || (save_messages(repair, error) && save_origins(repair, error));
     sources_close(repair);
     if (!is_copied) {
         if (repair->to->is_in_transaction)

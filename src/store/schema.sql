@@ -48,10 +48,11 @@ CREATE TABLE recipient (
 -- What is due, in its order: (message, number) follow by themselves.
 CREATE INDEX recipient_due ON recipient (priority, next_ms) WHERE state = 0;
 
--- Ids that were accepted together and whose pickup files may still come back.
-CREATE TABLE intake (
-    first       INTEGER PRIMARY KEY,
-    last        INTEGER NOT NULL
+-- Pickup files that were taken and may still come back: what a lost unlink or rename brings is known by these.
+CREATE TABLE origin (
+    id          INTEGER PRIMARY KEY,  -- of the message
+    inode       INTEGER NOT NULL,
+    born_ns     INTEGER NOT NULL      -- birth time of the file, Unix nanoseconds
 );
 
 -- The highest id that was ever given away: one row.

@@ -90,16 +90,43 @@ bool store_add_message(struct store *store, const struct store_message *message,
     return true;
 }
 
-bool store_add_intake(struct store *store, uint64_t first, uint64_t last, struct error *error)
+bool store_add_origin(struct store *store, const struct store_origin *origin, struct error *error)
 {
-    CHECK(store->is_in_transaction && first != 0 && first <= last);
-    see_id(store, last);
-    sqlite3_stmt *s = statement_start(store, STATEMENT_ADD_INTAKE, error);
+    CHECK(store->is_in_transaction && origin->id != 0);
+    see_id(store, origin->id);
+    sqlite3_stmt *s = statement_start(store, STATEMENT_ADD_ORIGIN, error);
+    if (!s)
+        return false;
+    bind_id(s, 1, origin->id);
+    bind_number(s, 2, (int64_t)origin->inode); /* as two's complement: the column is signed */
+    bind_number(s, 3, origin->born_ns);
+    return statement_run(store, s, error);
+}
+
+bool store_drop_origins(struct store *store, uint64_t first, uint64_t last, struct error *error)
+{
+    CHECK(store->is_in_transaction && first <= last);
+    sqlite3_stmt *s = statement_start(store, STATEMENT_DROP_ORIGINS, error);
     if (!s)
         return false;
     bind_id(s, 1, first);
     bind_id(s, 2, last);
     return statement_run(store, s, error);
+}
+
+bool store_each_origin(struct store *store, store_origin_fn *fn, void *arg, struct error *error)
+{
+    sqlite3_stmt *s = statement_start(store, STATEMENT_EACH_ORIGIN, error);
+    if (!s)
+        return false;
+    enum step step;
+    while ((step = statement_step(store, s, error)) == STEP_ROW) {
+        struct store_origin origin = {(uint64_t)sqlite3_column_int64(s, 0),
+                                      (uint64_t)sqlite3_column_int64(s, 1),
+                                      sqlite3_column_int64(s, 2)};
+        fn(arg, &origin);
+    }
+    return step == STEP_END;
 }
 
 /* Runs a statement whose only parameter is an id. */
@@ -110,38 +137,6 @@ static bool run_with_id(struct store *store, enum statement which, uint64_t id, 
         return false;
     bind_id(s, 1, id);
     return statement_run(store, s, error);
-}
-
-bool store_drop_intake(struct store *store, uint64_t first, struct error *error)
-{
-    CHECK(store->is_in_transaction);
-    return run_with_id(store, STATEMENT_DROP_INTAKE, first, error);
-}
-
-/* The number a query with the id as its only parameter gives, 0 without a row. */
-static bool number_by_id(struct store *store, enum statement which, uint64_t id,
-                         int64_t *ret_number)
-{
-    struct error error;
-    sqlite3_stmt *s = statement_start(store, which, &error);
-    if (!s)
-        return false;
-    bind_id(s, 1, id);
-    return statement_number(store, s, 0, ret_number, &error);
-}
-
-enum store_known store_knows(struct store *store, uint64_t id)
-{
-    int64_t number;
-    if (id == 0 || id > INT64_MAX)
-        return STORE_ID_UNKNOWN;
-    if (!number_by_id(store, STATEMENT_FIND_INTAKE, id, &number))
-        return STORE_ID_FAILED;
-    if (number >= (int64_t)id)
-        return STORE_ID_TAKEN;
-    if (!number_by_id(store, STATEMENT_HAS_MESSAGE, id, &number))
-        return STORE_ID_FAILED;
-    return number == (int64_t)id ? STORE_ID_TAKEN : STORE_ID_UNKNOWN;
 }
 
 bool store_last_id(struct store *store, uint64_t *ret_id, struct error *error)

@@ -13,15 +13,14 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
     [STATEMENT_ADD_CONTENT] = "INSERT INTO content (id, data) VALUES (?, ?)",
     [STATEMENT_ADD_RECIPIENT] = "INSERT INTO recipient (" RECIPIENT_COLUMNS ")"
                                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    [STATEMENT_ADD_INTAKE] = "INSERT INTO intake (first, last) VALUES (?, ?)",
-    [STATEMENT_DROP_INTAKE] = "DELETE FROM intake WHERE first = ?",
-    [STATEMENT_FIND_INTAKE] =
-        "SELECT last FROM intake WHERE first <= ? ORDER BY first DESC LIMIT 1",
+    [STATEMENT_ADD_ORIGIN] = "INSERT INTO origin (id, inode, born_ns) VALUES (?, ?, ?)",
+    [STATEMENT_DROP_ORIGINS] = "DELETE FROM origin WHERE id BETWEEN ? AND ?",
+    [STATEMENT_EACH_ORIGIN] = "SELECT id, inode, born_ns FROM origin ORDER BY id",
     [STATEMENT_HAS_MESSAGE] = "SELECT id FROM message WHERE id = ?",
     [STATEMENT_HAS_BODY] = "SELECT in_file FROM message WHERE id = ?",
     [STATEMENT_READ_HIGHEST] =
         "SELECT max((SELECT id FROM highest), coalesce((SELECT max(id) FROM message), 0),"
-        " coalesce((SELECT last FROM intake ORDER BY first DESC LIMIT 1), 0))",
+        " coalesce((SELECT max(id) FROM origin), 0))",
     [STATEMENT_WRITE_HIGHEST] = "UPDATE highest SET id = ?",
     /* A final state stays, and what was held while it was tried stays held when it is to be tried
        again. */

@@ -7,8 +7,8 @@
  *     SIGKILL and loss of power; after anything else none of them happened
  * Q2  a message is stored once, whatever the number of its recipients; each recipient has a state of its own
  * Q3  message and recipients disappear together, when no recipient is QUEUED or HELD (store_finish_message)
- * Q4  an intake range (ids first..last committed together) outlives its messages until the claims of its
- *     pickup files are durably gone (store_drop_intake): an id in a range was accepted, once and for all
+ * Q4  the origin of a message (inode and birth time of its pickup file) outlives the message until its claim is durably
+ *     gone (store_drop_origins): a file that is seen again with a known origin was accepted, once and for all
  * Q5  body files: written and synced (file, then folder) before the commit that names them, unlinked after
  *     the commit that forgets them; store_open() removes those that nothing names
  * Q6  a failed commit (disk full, I/O error) rolls back and is reported; it is never retried as if it had passed
@@ -92,10 +92,11 @@ struct store_filter {
 };
 
 enum store_verb { VERB_HOLD, VERB_RELEASE, VERB_RETRY, VERB_REMOVE, VERB_REROUTE };
-enum store_known { STORE_ID_UNKNOWN, STORE_ID_TAKEN, STORE_ID_FAILED };
+struct store_origin { uint64_t id; uint64_t inode; int64_t born_ns; }; /* id: the message's */
 struct store_totals { uint64_t messages, recipients, queued, held, due, bytes; int64_t oldest_ms; };
 
 struct store;
+typedef void store_origin_fn(void *arg, const struct store_origin *origin);
 typedef void store_recipient_fn(void *arg, const struct store_recipient *recipient);
 /* false stops the walk */
 typedef bool store_message_fn(void *arg, const struct store_message *message,
@@ -114,9 +115,9 @@ void store_rollback(struct store *store);
 
 MUST_USE bool store_add_message(struct store *store, const struct store_message *message,
                                 const struct store_recipient *recipients, size_t count, struct error *error);
-MUST_USE bool store_add_intake(struct store *store, uint64_t first, uint64_t last, struct error *error);
-MUST_USE bool store_drop_intake(struct store *store, uint64_t first, struct error *error);
-enum store_known store_knows(struct store *store, uint64_t id); /* in an intake range, or a message */
+MUST_USE bool store_add_origin(struct store *store, const struct store_origin *origin, struct error *error);
+MUST_USE bool store_drop_origins(struct store *store, uint64_t first, uint64_t last, struct error *error); /* ids */
+MUST_USE bool store_each_origin(struct store *store, store_origin_fn *fn, void *arg, struct error *error);
 MUST_USE bool store_last_id(struct store *store, uint64_t *ret_id, struct error *error);
 
 /* A recipient that is gone or has a final state is left as it is; one that was held meanwhile stays held if it is to be

@@ -78,10 +78,10 @@ static void Q1_rolled_back_work_never_happened(void **state)
     struct fixture *fixture = *state;
     MUST(store_begin(fixture->store, &fixture->error));
     fixture_add(fixture, 7, 1, 0);
-    MUST(store_add_intake(fixture->store, 7, 9, &fixture->error));
+    fixture_add_origin(fixture, 8);
     store_rollback(fixture->store);
     assert_int_equal(fixture_messages(fixture), 0);
-    assert_int_equal(store_knows(fixture->store, 8), STORE_ID_UNKNOWN);
+    assert_false(fixture_has_origin(fixture, 8));
     fixture_add_committed(fixture, 7, 1, 0); /* the handle still works */
     assert_int_equal(fixture_messages(fixture), 1);
 }
@@ -165,35 +165,28 @@ static void Q3_a_roll_back_makes_a_finished_recipient_open_again(void **state)
     assert_false(is_gone); /* recipient 0 was not delivered after all */
 }
 
-static void Q4_an_intake_outlives_its_messages(void **state)
+static void Q4_an_origin_outlives_its_message(void **state)
 {
     struct fixture *fixture = *state;
     bool is_gone;
     MUST(store_begin(fixture->store, &fixture->error));
     fixture_add(fixture, 20, 1, 0);
-    MUST(store_add_intake(fixture->store, 20, 25, &fixture->error));
-    MUST(store_add_intake(fixture->store, 40, 40, &fixture->error));
-    fixture_add(fixture, 50, 1, 0);
+    for (uint64_t id = 20; id <= 25; id++)
+        fixture_add_origin(fixture, id);
     MUST(store_commit(fixture->store, &fixture->error));
     struct store_settlement settlement = fixture_settlement(20, 0, STATE_DELIVERED);
     MUST(store_begin(fixture->store, &fixture->error));
     MUST(store_settle(fixture->store, &settlement, &fixture->error));
     MUST(store_finish_message(fixture->store, 20, &is_gone, &fixture->error));
     MUST(store_commit(fixture->store, &fixture->error));
-    static const struct {
-        uint64_t id;
-        enum store_known known;
-    } rows[] = {
-        {19, STORE_ID_UNKNOWN}, {20, STORE_ID_TAKEN},  {25, STORE_ID_TAKEN},
-        {26, STORE_ID_UNKNOWN}, {40, STORE_ID_TAKEN},  {41, STORE_ID_UNKNOWN},
-        {50, STORE_ID_TAKEN},   {0, STORE_ID_UNKNOWN}, {UINT64_MAX, STORE_ID_UNKNOWN},
-    };
-    for (size_t i = 0; i < COUNT_OF(rows); i++)
-        assert_int_equal(store_knows(fixture->store, rows[i].id), rows[i].known);
+    fixture_reopen(fixture);
+    assert_false(fixture_has_message(fixture, 20));
+    assert_true(fixture_has_origin(fixture, 20));
     MUST(store_begin(fixture->store, &fixture->error));
-    MUST(store_drop_intake(fixture->store, 20, &fixture->error));
+    MUST(store_drop_origins(fixture->store, 20, 23, &fixture->error));
     MUST(store_commit(fixture->store, &fixture->error));
-    assert_int_equal(store_knows(fixture->store, 20), STORE_ID_UNKNOWN);
+    for (uint64_t id = 20; id <= 25; id++)
+        assert_true(fixture_has_origin(fixture, id) == (id > 23));
 }
 
 static void the_last_id_is_remembered_when_nothing_of_it_is_left(void **state)
@@ -203,7 +196,7 @@ static void the_last_id_is_remembered_when_nothing_of_it_is_left(void **state)
     bool is_gone;
     MUST(store_begin(fixture->store, &fixture->error));
     fixture_add(fixture, 30, 1, 0);
-    MUST(store_add_intake(fixture->store, 30, 35, &fixture->error));
+    fixture_add_origin(fixture, 35);
     MUST(store_last_id(fixture->store, &id, &fixture->error));
     assert_int_equal(id, 35);
     MUST(store_commit(fixture->store, &fixture->error));
@@ -211,7 +204,7 @@ static void the_last_id_is_remembered_when_nothing_of_it_is_left(void **state)
     MUST(store_begin(fixture->store, &fixture->error));
     MUST(store_settle(fixture->store, &settlement, &fixture->error));
     MUST(store_finish_message(fixture->store, 30, &is_gone, &fixture->error));
-    MUST(store_drop_intake(fixture->store, 30, &fixture->error));
+    MUST(store_drop_origins(fixture->store, 1, 40, &fixture->error));
     MUST(store_commit(fixture->store, &fixture->error));
     fixture_reopen(fixture);
     MUST(store_last_id(fixture->store, &id, &fixture->error));
@@ -550,7 +543,7 @@ int main(void)
         TEST(Q2_two_thousand_recipients_share_one_message),
         TEST(Q3_a_message_goes_with_its_last_open_recipient),
         TEST(Q3_a_roll_back_makes_a_finished_recipient_open_again),
-        TEST(Q4_an_intake_outlives_its_messages),
+        TEST(Q4_an_origin_outlives_its_message),
         TEST(the_last_id_is_remembered_when_nothing_of_it_is_left),
         TEST(Q7_texts_come_back_as_they_came),
         TEST(due_comes_in_order_of_time_then_id_then_number),
