@@ -8,6 +8,7 @@ const struct command command_table[] = {
     {"check", command_check, "read the config and say every mistake", "[--defaults]"},
     {"lint", command_lint, "what would be done with a message file, offline", "FILE..."},
     {"queue", command_queue, "list, show, hold, release, retry, remove, reroute, export, repair", "VERB [ID...]"},
+    {"run", command_run, "run the relay in the foreground", "[-c FILE] [-o KEY=VALUE...]"},
     {"sink", command_sink, "a catch-all SMTP server for tests", "[--listen ADDRESS:PORT] [--dir DIR]"},
     {"status", command_status, "the relay and its queue at a glance", ""},
     {NULL, NULL, NULL, NULL},

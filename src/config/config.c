@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "config/parse.h"
+#include "config/routes.h"
 #include "config/value.h"
 #include "os/file.h"
 
@@ -18,6 +19,7 @@
 #define MB (1024 * 1024LL)
 
 static const char *const dots_names[] = {"auto", "never", "always", NULL};
+static const char *const x_lines_names[] = {"leading", "anywhere", NULL};
 static const char *const tls_names[] = {"never", "may", "must", NULL};
 static const char *const unknown_names[] = {"retry", "hold", NULL};
 static const char *const store_names[] = {"sqlite", NULL};
@@ -34,6 +36,7 @@ static const struct config_key keys[] = {
     {"pickup.scan_interval", KEY_DURATION, AT(pickup.scan_ms), 50, DAY_MS, "10s", NULL},
     {"pickup.settle", KEY_DURATION, AT(pickup.settle_ms), 0, DAY_MS, "2s", NULL},
     {"pickup.dot_stuffing", KEY_ENUM, AT(pickup.dots), 0, 0, "auto", dots_names},
+    {"pickup.x_lines", KEY_ENUM, AT(pickup.x_lines), 0, 0, "anywhere", x_lines_names},
     {"pickup.batch_max", KEY_INT, AT(pickup.batch_max), 1, 512, "256", NULL},
     {"limits.message_size", KEY_SIZE, AT(limits.message_size), 1024, 2048 * MB, "50MB", NULL},
     {"limits.header_size", KEY_SIZE, AT(limits.header_size), 1024, 64 * MB, "256KB", NULL},
@@ -68,6 +71,7 @@ static const struct config_key keys[] = {
     {"delivery.tls", KEY_ENUM, AT(delivery.tls), 0, 0, "may", tls_names},
     {"delivery.chunking", KEY_BOOL, AT(delivery.is_chunking), 0, 0, "true", NULL},
     {"delivery.pipelining", KEY_BOOL, AT(delivery.is_pipelining), 0, 0, "true", NULL},
+    {"delivery.rate", KEY_RATE, AT(delivery.rate_interval_ms), 0, 0, NULL, NULL},
     {"delivery.idle_timeout", KEY_DURATION, AT(delivery.idle_ms), 0, DAY_MS, "5s", NULL},
     {"delivery.timeouts.connect", KEY_DURATION, AT(delivery.timeout_ms.connect), 100, DAY_MS, "30s", NULL},
     {"delivery.timeouts.greeting", KEY_DURATION, AT(delivery.timeout_ms.greeting), 1000, DAY_MS, "5m", NULL},
@@ -127,11 +131,29 @@ static void complain_unknown(struct load *load, const char *name)
     complain(load, name, text);
 }
 
+/* dns.hosts { name = address }: as the list's items "name=address". */
+static void set_host(struct load *load, const char *name, struct slice addresses)
+{
+    struct config_list *list = &load->config->dns.hosts;
+    while (addresses.size) {
+        struct buf item = {0};
+        buf_printf(&item, "%s=", name);
+        buf_append(&item, slice_trim(slice_cut(&addresses, ',')));
+        list->items = mem_resize(list->items, (list->count + 1) * sizeof *list->items);
+        list->items[list->count++] = buf_take(&item);
+    }
+}
+
 static void set(struct load *load, const char *name, struct slice text)
 {
     struct error error;
     const struct config_key *key = key_find(slice_of(name));
-    if (!key)
+    if (strncmp(name, "route.", 6) == 0) {
+        if (!routes_set(load->config, slice_of(name + 6), text, &error))
+            complain(load, name, error.text);
+    } else if (strncmp(name, "dns.hosts.", 10) == 0)
+        set_host(load, name + 10, text);
+    else if (!key)
         complain_unknown(load, name);
     else if (!value_set(key, (char *)load->config, text, &error))
         complain(load, name, error.text);
@@ -170,19 +192,38 @@ static void read_file(struct load *load, const char *file)
     buf_finish(&text);
 }
 
+/* "dns.servers" is MAILROOT_DNS_SERVERS there. */
+static void environment_name(const char *key, char ret_name[96])
+{
+    size_t size = (size_t)snprintf(ret_name, 96, "MAILROOT_");
+    for (const char *c = key; *c && size + 1 < 96; c++)
+        ret_name[size++] = *c == '.' ? '_' : *c >= 'a' && *c <= 'z' ? (char)(*c - 32) : *c;
+    ret_name[size] = '\0';
+}
+
+static void read_variable(struct load *load, const char *variable)
+{
+    char name[96];
+    struct slice value = slice_of(variable);
+    struct slice given = slice_cut(&value, '=');
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        environment_name(keys[i].name, name);
+        if (slice_equals(given, slice_of(name))) {
+            set(load, keys[i].name, value);
+            return;
+        }
+    }
+    char *text = slice_copy(given);
+    complain(load, text, "no key of that name; MAILROOT_ and the key in capitals was expected");
+    free(text);
+}
+
 static void read_environment(struct load *load)
 {
     load->place = "environment";
-    for (size_t i = 0; i < COUNT_OF(keys); i++) {
-        char name[96] = "MAILROOT_";
-        size_t size = strlen(name);
-        for (const char *c = keys[i].name; *c && size + 1 < sizeof name; c++)
-            name[size++] = *c == '.' ? '_' : *c >= 'a' && *c <= 'z' ? (char)(*c - 32) : *c;
-        name[size] = '\0';
-        const char *value = getenv(name);
-        if (value)
-            set(load, keys[i].name, slice_of(value));
-    }
+    for (char **variable = environ; *variable; variable++)
+        if (strncmp(*variable, "MAILROOT_", 9) == 0 && strncmp(*variable, "MAILROOT_CONFIG=", 16) != 0)
+            read_variable(load, *variable);
 }
 
 static void read_settings(struct load *load, const char *const *settings, size_t count)
@@ -249,7 +290,8 @@ static void complete(struct config *config)
     default_path(&config->pickup.dir, config->root, "Pickup");
     default_path(&config->events.file, config->root, "Log/events.jsonl");
     default_path(&config->receipts.dir, config->root, "Receipts");
-    config->pickup.is_x_lines_anywhere = true;
+    config->pickup.is_x_lines_anywhere = config->pickup.x_lines == 1;
+    routes_complete(config);
 }
 
 struct config *config_load(const char *file, const char *const *settings, size_t setting_count,
@@ -261,6 +303,8 @@ struct config *config_load(const char *file, const char *const *settings, size_t
         if (keys[i].standard)
             set(&load, keys[i].name, slice_of(keys[i].standard));
     CHECK(load.mistakes == 0);
+    if (!file)
+        file = getenv("MAILROOT_CONFIG");
     if (!file && access("/etc/mailroot/mailroot.conf", F_OK) == 0)
         file = "/etc/mailroot/mailroot.conf";
     if (file) {
@@ -283,6 +327,7 @@ void config_destroy(struct config **config)
         return;
     for (size_t i = 0; i < COUNT_OF(keys); i++)
         value_clear(&keys[i], (char *)c);
+    routes_clear(c);
     free(c->file);
     free(c);
     *config = NULL;

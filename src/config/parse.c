@@ -207,6 +207,11 @@ static bool parse_all(struct parser *parser)
         return refuse(parser, "UTF-8 text without NULs");
     if (slice_starts(parser->rest, SLICE("\xEF\xBB\xBF")))
         advance(parser, 3);
+    skip(parser, true);
+    if (peek(parser) == '{') { /* JSON: the whole file is one object */
+        advance(parser, 1);
+        parser->prefix_sizes[parser->depth++] = 0;
+    }
     for (;;) {
         skip(parser, true);
         if (parser->rest.size == 0)

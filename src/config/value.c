@@ -149,6 +149,18 @@ static bool set_list(struct config_list *list, struct slice text)
     return true;
 }
 
+static bool set_rate(int64_t *interval_ms, struct slice text, struct error *error)
+{
+    struct slice rest = text;
+    uint64_t count;
+    int64_t span_ms;
+    if (slice_to_u64(slice_cut(&rest, '/'), &count) && count > 0 && value_duration(rest, &span_ms) && span_ms > 0) {
+        *interval_ms = span_ms / (int64_t)count > 0 ? span_ms / (int64_t)count : 1;
+        return true;
+    }
+    return error_set(error, "\"%.*s\" is no rate; accepted: messages/duration, as in \"10/1s\"", SLICE_FMT(text));
+}
+
 bool value_set(const struct config_key *key, char *config, struct slice text, struct error *error)
 {
     void *field = config + key->offset;
@@ -171,6 +183,8 @@ bool value_set(const struct config_key *key, char *config, struct slice text, st
         return set_enum(key, field, text, error);
     case KEY_LIST:
         return set_list(field, text);
+    case KEY_RATE:
+        return set_rate(field, text, error);
     }
     return error_set(error, "no such type");
 }

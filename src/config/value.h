@@ -1,14 +1,15 @@
 /* value: one setting's text, read as its key's type into a struct config.
  *
  * The error says what is accepted. Durations: numbers with ms, s, m, h, d, one behind the other ("1h30m"); a bare number is
- * refused. Sizes: octets, or with KB, MB, GB (powers of 1024). Lists: blank-free items parted by commas. */
+ * refused. Sizes: octets, or with KB, MB, GB (powers of 1024). Lists: blank-free items parted by commas. Rates:
+ * "10/1s", kept as the least time between two (ms, int64_t). */
 #ifndef MR_CONFIG_VALUE_H
 #define MR_CONFIG_VALUE_H
 
 #include "base/error.h"
 #include "base/slice.h"
 
-enum config_type { KEY_TEXT, KEY_DOMAIN, KEY_INT, KEY_SIZE, KEY_DURATION, KEY_BOOL, KEY_ENUM, KEY_LIST };
+enum config_type { KEY_TEXT, KEY_DOMAIN, KEY_INT, KEY_SIZE, KEY_DURATION, KEY_BOOL, KEY_ENUM, KEY_LIST, KEY_RATE };
 
 struct config_key {
     const char *name;            /* "queue.expire" */

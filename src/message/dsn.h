@@ -29,6 +29,7 @@ struct dsn_recipient {
 struct dsn_report {
     enum dsn_action action;
     struct slice host;           /* our name */
+    struct slice from;           /* address in From; absent: MAILER-DAEMON at our name */
     struct slice queue_id;       /* of the DSN itself, for Message-ID */
     struct slice original_id;    /* queue id of the message it is about */
     struct slice sender;         /* envelope sender the DSN goes to */

@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "outcome/name.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -11,7 +12,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NAME_SIZE_MAX = 200, TRIES_MAX = 100000, COPY_SIZE_MAX = 1 << 30 };
+enum {
+    TRIES_MAX = 100000,
+    COPY_SIZE_MAX = 1 << 30,
+    BASE_SIZE = OUTCOME_NAME_SIZE_MAX + 16, /* with the number of B2 */
+    FILE_SIZE = BASE_SIZE + 8,              /* with the suffix */
+};
 
 bool badmail_open(const char *path, struct badmail_folder *ret_folder, struct error *error)
 {
@@ -31,30 +37,45 @@ void badmail_close(struct badmail_folder *folder)
     folder->fd = -1;
 }
 
-static void clean_name(struct slice name, char *ret_name)
+static bool has_file(const struct badmail_folder *folder, const char *base, const char *suffix)
 {
-    size_t size = 0;
-    for (size_t i = 0; i < name.size && size < NAME_SIZE_MAX; i++) {
-        unsigned char c = (unsigned char)name.data[i];
-        bool is_fine = c > 0x20 && c != 0x7f && c != '/' && !(size == 0 && (c == '.' || c == '-'));
-        ret_name[size++] = is_fine ? (char)c : '_';
-    }
-    if (size == 0)
-        ret_name[size++] = '_';
-    ret_name[size] = '\0';
+    char file[FILE_SIZE];
+    struct stat is;
+    (void)snprintf(file, sizeof file, "%s%s", base, suffix);
+    return fstatat(folder->fd, file, &is, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* Claims a base name by creating BASE.BDR exclusively; the reason goes in there. */
-static int claim_base(const struct badmail_folder *folder, struct slice name, char ret_base[NAME_SIZE_MAX + 16],
-                      struct error *error)
+static void remove_file(const struct badmail_folder *folder, const char *base, const char *suffix)
 {
-    char clean[NAME_SIZE_MAX + 1], file[NAME_SIZE_MAX + 24];
-    clean_name(name, clean);
+    char file[FILE_SIZE];
+    (void)snprintf(file, sizeof file, "%s%s", base, suffix);
+    (void)unlinkat(folder->fd, file, 0); /* a reason too many is harmless */
+}
+
+/* After a failure: without its message a reason would only puzzle, and every new try would add one. */
+static bool take_back(const struct badmail_folder *folder, const char *base)
+{
+    if (!has_file(folder, base, ".BAD")) {
+        remove_file(folder, base, ".BDR");
+        remove_file(folder, base, ".BDP");
+    }
+    return false;
+}
+
+/* Claims a base name by creating BASE.BDR exclusively; the reason goes in there. A message or
+ * properties whose reason somebody removed keep their name too (B2). */
+static int claim_base(const struct badmail_folder *folder, struct slice name,
+                      char ret_base[BASE_SIZE], struct error *error)
+{
+    char clean[OUTCOME_NAME_SIZE_MAX + 1], file[FILE_SIZE];
+    outcome_name_clean(name, clean);
     for (int i = 1; i < TRIES_MAX; i++) {
         if (i == 1)
-            (void)snprintf(ret_base, NAME_SIZE_MAX + 16, "%s", clean);
+            (void)snprintf(ret_base, BASE_SIZE, "%s", clean);
         else
-            (void)snprintf(ret_base, NAME_SIZE_MAX + 16, "%s.%d", clean, i);
+            (void)snprintf(ret_base, BASE_SIZE, "%s.%d", clean, i);
+        if (has_file(folder, ret_base, ".BAD") || has_file(folder, ret_base, ".BDP"))
+            continue;
         (void)snprintf(file, sizeof file, "%s.BDR", ret_base);
         int fd = openat(folder->fd, file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
         if (fd >= 0)
@@ -120,13 +141,13 @@ static void put_properties(struct buf *out, const struct badmail *about)
 
 /* Reason and properties, durable (B1); the base name is then ours. */
 static bool write_reason(const struct badmail_folder *folder, const struct badmail *about,
-                         char ret_base[NAME_SIZE_MAX + 16], struct error *error)
+                         char ret_base[BASE_SIZE], struct error *error)
 {
     int fd = claim_base(folder, about->name, ret_base, error);
     if (fd < 0)
         return false;
     struct buf text = {0}, properties = {0};
-    char file[NAME_SIZE_MAX + 24];
+    char file[FILE_SIZE];
     put_reason(&text, about);
     put_properties(&properties, about);
     (void)snprintf(file, sizeof file, "%s.BDP", ret_base);
@@ -138,18 +159,19 @@ static bool write_reason(const struct badmail_folder *folder, const struct badma
               && file_sync_folder(folder->fd, error);
     buf_finish(&text);
     buf_finish(&properties);
-    return is_done;
+    return is_done || take_back(folder, ret_base);
 }
 
 bool badmail_write(const struct badmail_folder *folder, struct slice message,
                    const struct badmail *about, struct error *error)
 {
-    char base[NAME_SIZE_MAX + 16], file[NAME_SIZE_MAX + 24];
+    char base[BASE_SIZE], file[FILE_SIZE];
     if (!write_reason(folder, about, base, error))
         return false;
     (void)snprintf(file, sizeof file, "%s.BAD", base);
-    return file_publish(folder->fd, file, message, FILE_SYNC, error)
-           && file_sync_folder(folder->fd, error);
+    return (file_publish(folder->fd, file, message, FILE_SYNC, error)
+            && file_sync_folder(folder->fd, error))
+           || take_back(folder, base);
 }
 
 /* For a Badmail on another file system: copied and synced before the original goes. */
@@ -177,19 +199,13 @@ static bool copy_over(const struct badmail_folder *folder, int folder_fd, const 
 bool badmail_move(const struct badmail_folder *folder, int folder_fd, const char *file_name,
                   const struct badmail *about, struct error *error)
 {
-    char base[NAME_SIZE_MAX + 16], file[NAME_SIZE_MAX + 24];
+    char base[BASE_SIZE], file[FILE_SIZE];
     if (!write_reason(folder, about, base, error))
         return false;
     (void)snprintf(file, sizeof file, "%s.BAD", base);
     if (renameat(folder_fd, file_name, folder->fd, file) == 0)
         return file_sync_folder(folder->fd, error);
-    if (errno == EXDEV)
-        return copy_over(folder, folder_fd, file_name, file, error);
-    (void)error_set_errno(error, file_name);
-    /* Without its message a reason would only puzzle. */
-    (void)snprintf(file, sizeof file, "%s.BDR", base);
-    (void)unlinkat(folder->fd, file, 0);
-    (void)snprintf(file, sizeof file, "%s.BDP", base);
-    (void)unlinkat(folder->fd, file, 0);
-    return false;
+    bool is_done = errno == EXDEV ? copy_over(folder, folder_fd, file_name, file, error)
+                                  : error_set_errno(error, file_name);
+    return is_done || take_back(folder, base);
 }

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BUFFER_SIZE_MAX = 256 * 1024, TEXT_SIZE_MAX = 1024 };
+enum { BUFFER_SIZE_MAX = 256 * 1024, TEXT_SIZE_MAX = 1024, TEXT_SIZE_MIN = 32 };
 
 struct event_log {
     pthread_mutex_t mutex;
@@ -24,7 +24,9 @@ struct event_log {
     uint64_t file_size, rotate_size;
     int keep;
     bool is_stdout;
-    uint64_t lost_lines;     /* since writing last worked */
+    bool may_be_torn;        /* the file's last line, see is_torn() */
+    uint64_t lost_lines;     /* since writing last worked, and not yet said */
+    uint64_t told_lines;     /* said in a line that is not yet written */
     uint64_t waiting_lines;  /* in `lines` */
 };
 
@@ -53,6 +55,7 @@ static bool open_file(struct event_log *log, struct error *error)
         return error_set_errno(error, log->path);
     struct stat is;
     log->file_size = fstat(log->file_fd, &is) == 0 ? (uint64_t)is.st_size : 0;
+    log->may_be_torn = log->file_size > 0;
     return true;
 }
 
@@ -103,13 +106,18 @@ static void put_id(struct buf *out, const char *key, uint64_t id)
     json_put_text(out, key, slice_of(text));
 }
 
-static void put_text(struct buf *out, const char *key, struct slice text)
+struct text_limit { struct buf *out; size_t size_max; };
+
+static void put_text(struct text_limit to, const char *key, struct slice text)
 {
     if (slice_is_absent(text))
         return;
-    if (text.size > TEXT_SIZE_MAX)
-        text.size = TEXT_SIZE_MAX;
-    json_put_text(out, key, text);
+    if (text.size > to.size_max) { /* cut between characters */
+        text.size = to.size_max;
+        while (text.size > to.size_max - 3 && (text.data[text.size] & 0xC0) == 0x80)
+            text.size--;
+    }
+    json_put_text(to.out, key, text);
 }
 
 static void put_positive(struct buf *out, const char *key, int64_t number)
@@ -131,29 +139,30 @@ static void put_time(struct buf *out, const char *key, int64_t wall_ms)
     json_put_text(out, key, slice_of(text));
 }
 
-static void put_line(struct buf *out, const struct event *event)
+static void put_fields(struct buf *out, const struct event *event, size_t text_size_max)
 {
+    struct text_limit to = {out, text_size_max};
     json_open(out, '{');
     put_time(out, "time", clock_wall_ms());
     json_put_text(out, "event", slice_of(event_kind_name(event->kind)));
     put_id(out, "id", event->id);
     put_id(out, "about", event->about);
-    put_text(out, "pickup", event->pickup);
-    put_text(out, "message_id", event->message_id);
-    put_text(out, "from", event->sender);
-    put_text(out, "to", event->recipient);
-    put_text(out, "owner", event->owner);
-    put_text(out, "dialect", event->dialect);
-    put_text(out, "repairs", event->repairs);
-    put_text(out, "mx", event->host);
-    put_text(out, "ip", event->address);
-    put_text(out, "tls", event->tls);
-    put_text(out, "stage", event->stage);
+    put_text(to, "pickup", event->pickup);
+    put_text(to, "message_id", event->message_id);
+    put_text(to, "from", event->sender);
+    put_text(to, "to", event->recipient);
+    put_text(to, "owner", event->owner);
+    put_text(to, "dialect", event->dialect);
+    put_text(to, "repairs", event->repairs);
+    put_text(to, "mx", event->host);
+    put_text(to, "ip", event->address);
+    put_text(to, "tls", event->tls);
+    put_text(to, "stage", event->stage);
     put_positive(out, "code", event->code);
-    put_text(out, "status", event->status);
-    put_text(out, "reply", event->reply);
-    put_text(out, "reason", event->reason);
-    put_text(out, "note", event->note);
+    put_text(to, "status", event->status);
+    put_text(to, "reply", event->reply);
+    put_text(to, "reason", event->reason);
+    put_text(to, "note", event->note);
     put_positive(out, "attempt", event->attempt);
     if (event->next_ms)
         put_time(out, "next", event->next_ms);
@@ -164,6 +173,20 @@ static void put_line(struct buf *out, const struct event *event)
     put_duration(out, "transaction_ms", event->transaction_ms);
     json_close(out, '}');
     buf_append_byte(out, '\n');
+}
+
+/* Escaped, hostile text is up to six times as long: then all texts of the event are cut until the
+ * line fits (V1). */
+static void put_line(struct buf *out, const struct event *event)
+{
+    size_t start = out->size;
+    for (size_t size_max = TEXT_SIZE_MAX; size_max >= TEXT_SIZE_MIN; size_max /= 2) {
+        out->size = start;
+        put_fields(out, event, size_max);
+        if (out->size - start <= EVENT_LINE_SIZE_MAX)
+            return;
+    }
+    CHECK(out->size - start <= EVENT_LINE_SIZE_MAX);
 }
 
 static void rotate(struct event_log *log)
@@ -185,22 +208,50 @@ static void rotate(struct event_log *log)
         log->file_fd = old_fd;
 }
 
+/* Whether the file ends within a line: a disk that filled, or a crash, cut it. */
+static bool is_torn(const struct event_log *log)
+{
+    struct stat is;
+    char last = '\n';
+    int fd = open(log->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return false;
+    if (fstat(fd, &is) == 0 && S_ISREG(is.st_mode) && is.st_size > 0)
+        (void)!pread(fd, &last, 1, is.st_size - 1); /* unreadable: taken for whole */
+    close(fd);
+    return last != '\n';
+}
+
+/* What comes behind a torn line stands on a line of its own (V1). */
+static bool append_to_file(struct event_log *log)
+{
+    struct error error;
+    bool is_written =
+        (!log->may_be_torn || !is_torn(log)
+         || file_write_all(log->file_fd, SLICE("\n"), &error))
+        && file_write_all(log->file_fd, buf_slice(&log->lines), &error);
+    if (is_written)
+        log->file_size += log->lines.size;
+    log->may_be_torn = !is_written;
+    return is_written;
+}
+
 /* Writes what waits; the mutex is held. A failing disk loses lines, never mail (V4). */
 static void write_lines(struct event_log *log)
 {
     struct error error;
+    bool is_written = true;
     if (log->lines.size == 0)
         return;
     if (log->is_stdout && !file_write_all(STDOUT_FILENO, buf_slice(&log->lines), &error))
-        log->lost_lines += log->waiting_lines;
-    if (log->file_fd >= 0) {
-        if (file_write_all(log->file_fd, buf_slice(&log->lines), &error))
-            log->file_size += log->lines.size;
-        else
-            log->lost_lines += log->waiting_lines;
-    }
+        is_written = false;
+    if (log->file_fd >= 0 && !append_to_file(log))
+        is_written = false;
+    if (!is_written)
+        log->lost_lines += log->waiting_lines + log->told_lines;
     buf_clear(&log->lines);
     log->waiting_lines = 0;
+    log->told_lines = 0;
     if (log->file_fd >= 0 && log->rotate_size && log->file_size >= log->rotate_size)
         rotate(log);
 }
@@ -212,9 +263,9 @@ static void tell_lost(struct event_log *log)
     (void)snprintf(note, sizeof note, "up to %llu event lines could not be written",
                    (unsigned long long)log->lost_lines);
     event.note = slice_of(note);
+    log->told_lines = log->lost_lines;
     log->lost_lines = 0;
     put_line(&log->lines, &event);
-    log->waiting_lines++;
 }
 
 void event_put(struct event_log *log, const struct event *event)

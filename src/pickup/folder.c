@@ -263,10 +263,9 @@ enum claim_result folder_claim(struct folder *folder, const char *name, enum cla
     return result;
 }
 
-void folder_forget(struct folder *folder, const struct claim *claim)
+bool folder_forget(struct folder *folder, const struct claim *claim)
 {
-    /* In a folder of our own this fails only on a failing disk; the origin in the store then tells recovery. */
-    (void)unlinkat(folder->taken_fd, claim->taken_name, 0);
+    return unlinkat(folder->taken_fd, claim->taken_name, 0) == 0 || errno == ENOENT;
 }
 
 static void give_back_name(struct folder *folder, const char *taken_name, const char *name)

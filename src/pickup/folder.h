@@ -54,7 +54,7 @@ void folder_close(struct folder **folder);
 
 enum claim_result folder_claim(struct folder *folder, const char *name, enum claim_seen seen,
                                struct ids *ids, struct claim *ret_claim, struct error *error);
-void folder_forget(struct folder *folder, const struct claim *claim); /* the message is committed: unlink */
+bool folder_forget(struct folder *folder, const struct claim *claim); /* committed: unlink; false: it is still there */
 void folder_give_back(struct folder *folder, const struct claim *claim); /* it could not be committed */
 MUST_USE bool folder_sync(struct folder *folder, struct error *error); /* renames and unlinks so far are durable */
 

@@ -65,6 +65,14 @@ struct queued *queued_create(const struct store_message *message,
     return queued;
 }
 
+bool queued_store(const struct queued *queued, struct store *store, struct error *error)
+{
+    struct store_message message = queued->message;
+    if (!message.is_in_file)
+        message.content = slice_make(queued->content, message.size);
+    return store_add_message(store, &message, queued->recipients, queued->recipient_count, error);
+}
+
 void queued_destroy(struct queued **queued)
 {
     if (!*queued)

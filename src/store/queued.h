@@ -17,6 +17,8 @@ struct queued {
 
 struct queued *queued_create(const struct store_message *message,
                              const struct store_recipient *recipients, size_t count, char *taken_content);
+/* Its rows; content that is not inline was written as a body file before. */
+MUST_USE bool queued_store(const struct queued *queued, struct store *store, struct error *error);
 void queued_destroy(struct queued **queued);
 
 #endif

@@ -1,0 +1,381 @@
+/* mailroot run: the relay in the foreground.
+ *
+ *   supervisor ──fork──> relay (loop, intake's thread, writer's thread)
+ *
+ * The supervisor starts the relay again when it dies, with a growing pause, and hands signals on: TERM and INT end both,
+ * HUP lets the relay finish what is in flight and start anew with the config as it is then, if that is without mistakes. */
+#include "cli/command.h"
+
+#include "base/mem.h"
+#include "os/clock.h"
+#include "os/control.h"
+#include "os/file.h"
+#include "pickup/intake.h"
+#include "relay/relay.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/thread.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { EXIT_RELOAD = 10, LOCK_WAIT_MS = 3000, PAUSE_MAX_S = 60, FILES_WANTED = 65536 };
+
+struct run {
+    const struct command_options *options;
+    struct config *config;
+    struct event_base *base;
+    struct event_log *log;
+    struct badmail_folder badmail;
+    struct ids ids;
+    struct post *post;
+    struct writer *writer;
+    struct relay *relay;
+    struct intake *intake;
+    struct control *control;
+    struct event *on_term, *on_int, *on_hup, *limit;
+    char queue_dir[4096], control_path[4096], badmail_dir[4096];
+    int lock_fd;
+    int exit_code;
+    bool is_ending;
+};
+
+struct taken_letter { struct letter letter; struct run *run; struct queued *list; };
+
+/* ---- folders and identity ---- */
+
+static bool make_folders(const struct config *config, struct error *error)
+{
+    static const struct { const char *name; mode_t mode; } folders[] = {
+        {"Queue", 0700}, {"Badmail", 0750}, {"Log", 0750}, {"Drop", 0750},
+    };
+    char path[4096];
+    struct stat is;
+    bool is_new = stat(config->pickup.dir, &is) != 0;
+    if (!file_make_folder(config->root, 0755, error) || !file_make_folder(config->pickup.dir, 0755, error))
+        return false;
+    /* RELIABILITY P11: everybody may put files in, nobody sees or removes those of others. */
+    if (is_new && chmod(config->pickup.dir, 01733) != 0)
+        return error_set_errno(error, config->pickup.dir);
+    for (size_t i = 0; i < COUNT_OF(folders); i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", config->root, folders[i].name);
+        if (!file_make_folder(path, folders[i].mode, error))
+            return false;
+    }
+    return !config->receipts.is_on || file_make_folder(config->receipts.dir, 0755, error);
+}
+
+static bool give_folder(const char *path, const struct passwd *user, struct error *error)
+{
+    struct stat is;
+    if (stat(path, &is) != 0 || is.st_uid == user->pw_uid)
+        return true;
+    return chown(path, user->pw_uid, user->pw_gid) == 0 || error_set_errno(error, path);
+}
+
+/* Started as root: the folders become the user's, and so does the process, before anything foreign is read. */
+static bool become_user(const struct config *config, struct error *error)
+{
+    static const char *const names[] = {"", "/Queue", "/Badmail", "/Log", "/Drop"};
+    char path[4096];
+    if (geteuid() != 0 || strcmp(config->user, "root") == 0)
+        return true;
+    const struct passwd *user = getpwnam(config->user);
+    if (!user)
+        return error_set(error, "user \"%s\" does not exist: make it, or set `user`", config->user);
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        (void)snprintf(path, sizeof path, "%s%s", config->root, names[i]);
+        if (!give_folder(path, user, error))
+            return false;
+    }
+    if (!give_folder(config->pickup.dir, user, error)
+        || (config->receipts.is_on && !give_folder(config->receipts.dir, user, error)))
+        return false;
+    if (initgroups(user->pw_name, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0)
+        return error_set_errno(error, "can't become the user");
+    return true;
+}
+
+static void raise_limits(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return;
+    files.rlim_cur = files.rlim_max < FILES_WANTED ? files.rlim_max : FILES_WANTED;
+    (void)setrlimit(RLIMIT_NOFILE, &files); /* fewer connections at once otherwise */
+}
+
+/* ---- the relay's process ---- */
+
+static void on_taken(struct letter *letter)
+{
+    struct taken_letter *taken = (struct taken_letter *)((char *)letter - offsetof(struct taken_letter, letter));
+    relay_accept(taken->run->relay, taken->list);
+    free(taken);
+}
+
+static void taken(void *arg, struct queued *list)
+{
+    struct taken_letter *letter = mem_alloc(sizeof *letter);
+    *letter = (struct taken_letter){.letter.run = on_taken, .run = arg, .list = list};
+    post_send(letter->run->post, &letter->letter);
+}
+
+static void tell(struct run *run, enum event_kind kind, const char *reason)
+{
+    struct event event = EVENT(kind);
+    event.reason = slice_of(reason);
+    event.note = kind == EVENT_STARTED ? SLICE("mailroot " MAILROOT_VERSION) : SLICE_NONE;
+    event_put(run->log, &event);
+    event_flush(run->log);
+}
+
+static void finished(void *arg)
+{
+    struct run *run = arg;
+    event_base_loopbreak(run->base);
+}
+
+static void on_limit(int fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    finished(arg);
+}
+
+static void end(struct run *run, int exit_code)
+{
+    if (run->is_ending)
+        return;
+    run->is_ending = true;
+    run->exit_code = exit_code;
+    intake_stop(&run->intake);
+    struct timeval wait = {run->config->shutdown_ms / 1000, run->config->shutdown_ms % 1000 * 1000};
+    (void)evtimer_add(run->limit, &wait);
+    relay_finish(run->relay, finished, run);
+}
+
+static void on_end(int number, short what, void *arg)
+{
+    (void)number;
+    (void)what;
+    end(arg, 0);
+}
+
+/* A config with mistakes changes nothing: the old one serves on. */
+static void on_reload(int number, short what, void *arg)
+{
+    struct run *run = arg;
+    struct buf report = {0};
+    (void)number;
+    (void)what;
+    struct config *config = config_load(run->options->config_file, run->options->settings,
+                                        run->options->setting_count, &report);
+    if (config) {
+        config_destroy(&config);
+        tell(run, EVENT_RELOADED, NULL);
+        end(run, EXIT_RELOAD);
+    } else {
+        tell(run, EVENT_ERROR, buf_text(&report));
+        fprintf(stderr, "mailroot run: the old config stays:\n%s", buf_text(&report));
+    }
+    buf_finish(&report);
+}
+
+static bool start_loop(struct run *run, struct error *error)
+{
+    (void)evthread_use_pthreads();
+    run->base = event_base_new();
+    run->post = run->base ? post_create(error) : NULL;
+    if (!run->post || !post_attach(run->post, run->base, error))
+        return false;
+    run->on_term = evsignal_new(run->base, SIGTERM, on_end, run);
+    run->on_int = evsignal_new(run->base, SIGINT, on_end, run);
+    run->on_hup = evsignal_new(run->base, SIGHUP, on_reload, run);
+    run->limit = evtimer_new(run->base, on_limit, run);
+    return (run->on_term && run->on_int && run->on_hup && run->limit && event_add(run->on_term, NULL) == 0
+            && event_add(run->on_int, NULL) == 0 && event_add(run->on_hup, NULL) == 0)
+           || error_set(error, "can't watch signals");
+}
+
+static bool start_queue(struct run *run, struct error *error)
+{
+    char lock[4200];
+    uint64_t last;
+    struct store *reader;
+    (void)snprintf(lock, sizeof lock, "%s/lock", run->queue_dir);
+    run->lock_fd = file_lock(lock, LOCK_WAIT_MS, error);
+    if (run->lock_fd < 0)
+        return error_prefix(error, "another relay serves %s", run->config->root);
+    run->writer = writer_start(run->queue_dir, error);
+    if (!run->writer || !store_open(run->queue_dir, STORE_READER, &reader, error))
+        return false;
+    bool is_done = store_last_id(reader, &last, error);
+    store_close(&reader);
+    ids_start(&run->ids, last);
+    return is_done;
+}
+
+static bool start_all(struct run *run, struct error *error)
+{
+    const struct config *config = run->config;
+    (void)snprintf(run->queue_dir, sizeof run->queue_dir, "%s/Queue", config->root);
+    (void)snprintf(run->control_path, sizeof run->control_path, "%s/control.sock", config->root);
+    (void)snprintf(run->badmail_dir, sizeof run->badmail_dir, "%s/Badmail", config->root);
+    run->log = event_log_open(config, error);
+    if (!run->log || !badmail_open(run->badmail_dir, &run->badmail, error) || !start_loop(run, error)
+        || !start_queue(run, error))
+        return false;
+    struct relay_parts relay = {run->base, config, &run->ids, run->writer, run->post, run->log, &run->badmail,
+                                run->queue_dir};
+    run->relay = relay_start(&relay, error);
+    if (!run->relay
+        || !control_listen(run->base, run->control_path, relay_control, run->relay, &run->control, error))
+        return false;
+    struct intake_parts intake = {config, &run->ids, run->writer, run->log, &run->badmail, run->queue_dir, taken,
+                                  run};
+    run->intake = intake_start(&intake, error);
+    return run->intake != NULL;
+}
+
+static void stop_all(struct run *run)
+{
+    struct event *events[] = {run->on_term, run->on_int, run->on_hup, run->limit};
+    control_close(&run->control);
+    intake_stop(&run->intake);
+    writer_stop(&run->writer); /* commits what waits; its letters are not run any more */
+    relay_destroy(&run->relay);
+    for (size_t i = 0; i < COUNT_OF(events); i++)
+        if (events[i])
+            event_free(events[i]);
+    post_destroy(&run->post);
+    if (run->base)
+        event_base_free(run->base);
+    if (run->badmail.fd >= 0)
+        badmail_close(&run->badmail);
+    if (run->log && run->exit_code == 0)
+        tell(run, EVENT_STOPPED, NULL);
+    event_log_close(&run->log);
+    if (run->lock_fd >= 0)
+        close(run->lock_fd);
+    libevent_global_shutdown();
+}
+
+static int relay_main(const struct command_options *options)
+{
+    struct run run = {.options = options, .config = command_config(options), .badmail.fd = -1, .lock_fd = -1};
+    struct error error = {0};
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGIO, SIG_IGN); /* a writer opened a file whose lease we hold (fcntl(2)) */
+    (void)umask(027);
+    raise_limits();
+    if (!make_folders(run.config, &error) || !become_user(run.config, &error) || !start_all(&run, &error)) {
+        run.exit_code = command_fail("run", EX_CONFIG, "%s", error.text);
+        if (run.log)
+            tell(&run, EVENT_ERROR, error.text);
+    } else {
+        tell(&run, EVENT_STARTED, NULL);
+        (void)event_base_dispatch(run.base);
+    }
+    stop_all(&run);
+    config_destroy(&run.config);
+    return run.exit_code;
+}
+
+/* ---- the supervisor ---- */
+
+static volatile sig_atomic_t child_pid;
+static volatile sig_atomic_t is_told_to_end;
+
+static void hand_on(int number)
+{
+    if (number != SIGHUP)
+        is_told_to_end = 1;
+    if (child_pid > 0)
+        (void)kill(child_pid, number);
+}
+
+static pid_t start_child(const struct command_options *options)
+{
+    sigset_t handed, old;
+    sigemptyset(&handed);
+    sigaddset(&handed, SIGTERM);
+    sigaddset(&handed, SIGINT);
+    sigaddset(&handed, SIGHUP);
+    sigprocmask(SIG_BLOCK, &handed, &old); /* until child_pid is right */
+    pid_t parent = getpid(), pid = fork();
+    if (pid == 0) {
+        signal(SIGTERM, SIG_DFL);
+        signal(SIGINT, SIG_DFL);
+        signal(SIGHUP, SIG_IGN);
+        sigprocmask(SIG_SETMASK, &old, NULL);
+        if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent)
+            _exit(EX_OSERR);
+        exit(relay_main(options));
+    }
+    child_pid = pid;
+    sigprocmask(SIG_SETMASK, &old, NULL);
+    return pid;
+}
+
+/* Waits for the child's end; its exit code, or 128 + signal. */
+static int wait_child(pid_t pid)
+{
+    int status;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return EX_OSERR;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static bool is_final(int code)
+{
+    return is_told_to_end || code == 0 || code == EX_CONFIG || code == EX_USAGE || code == EX_TEMPFAIL;
+}
+
+static int supervise(const struct command_options *options)
+{
+    struct sigaction action = {.sa_handler = hand_on};
+    unsigned pause_s = 1;
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+    for (;;) {
+        int64_t started_ms = clock_mono_ms();
+        pid_t pid = start_child(options);
+        if (pid < 0)
+            return command_fail("run", EX_OSERR, "fork: %s", strerrordesc_np(errno));
+        int code = wait_child(pid);
+        if (code != EXIT_RELOAD && is_final(code))
+            return code;
+        if (is_told_to_end)
+            return 0;
+        if (code == EXIT_RELOAD)
+            continue;
+        if (clock_mono_ms() - started_ms > 1000L * PAUSE_MAX_S)
+            pause_s = 1;
+        (void)command_fail("run", 0, "the relay ended (%d); it starts again in %u s", code, pause_s);
+        (void)sleep(pause_s);
+        pause_s = pause_s * 2 > PAUSE_MAX_S ? PAUSE_MAX_S : pause_s * 2;
+    }
+}
+
+int command_run(int argc, char **argv)
+{
+    struct command_options options;
+    command_parse(&argc, argv, &options);
+    if (argc > 1)
+        return command_fail("run", EX_USAGE, "%s: no operand is expected", argv[1]);
+    struct config *config = command_config(&options); /* mistakes are said before anything starts */
+    config_destroy(&config);
+    return supervise(&options);
+}

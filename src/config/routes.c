@@ -1,0 +1,166 @@
+#include "config/routes.h"
+
+#include "base/mem.h"
+#include "config/value.h"
+#include "message/address.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+#define AT(field) offsetof(struct config_route, field)
+#define DAY_MS (24 * 3600 * 1000LL)
+
+static const char *const tls_names[] = {"never", "may", "must", NULL};
+
+static const struct config_key route_keys[] = {
+    {"hosts", KEY_LIST, AT(hosts), 0, 0, NULL, NULL},
+    {"port", KEY_INT, AT(port), 1, 65535, NULL, NULL},
+    {"direct_first", KEY_BOOL, AT(is_direct_first), 0, 0, NULL, NULL},
+    {"tls", KEY_ENUM, AT(tls), 0, 0, NULL, tls_names},
+    {"connections", KEY_INT, AT(connections_max), 1, 10000, NULL, NULL},
+    {"messages_per_connection", KEY_INT, AT(messages_per_connection), 1, 10000000, NULL, NULL},
+    {"rate", KEY_RATE, AT(rate_interval_ms), 0, 0, NULL, NULL},
+    {"retry_first", KEY_DURATION, AT(schedule.retry_ms[0]), 10, 30 * DAY_MS, NULL, NULL},
+    {"retry_second", KEY_DURATION, AT(schedule.retry_ms[1]), 10, 30 * DAY_MS, NULL, NULL},
+    {"retry_third", KEY_DURATION, AT(schedule.retry_ms[2]), 10, 30 * DAY_MS, NULL, NULL},
+    {"retry_subsequent", KEY_DURATION, AT(schedule.retry_ms[3]), 10, 30 * DAY_MS, NULL, NULL},
+    {"delay_notice", KEY_DURATION, AT(schedule.delay_notice_ms), 0, 30 * DAY_MS, NULL, NULL},
+    {"expire", KEY_DURATION, AT(schedule.expire_ms), 10, 30 * DAY_MS, NULL, NULL},
+    {"jitter", KEY_INT, AT(schedule.jitter_percent), 0, 50, NULL, NULL},
+};
+
+static const struct config_route unset = {
+    .tls = -1,
+    .schedule = {.retry_ms = {-1, -1, -1, -1}, .delay_notice_ms = -1, .expire_ms = -1, .jitter_percent = -1},
+};
+
+/* "*", "*.example.com", "example.com"; A-labels, lower case. */
+static bool clean_pattern(struct slice text, struct buf *out, struct error *error)
+{
+    struct arena arena = {0};
+    struct slice domain = text;
+    bool is_fine = true;
+    if (slice_starts(text, SLICE("*."))) {
+        buf_append_text(out, "*.");
+        domain = slice_from(text, 2);
+    }
+    if (slice_equals(text, SLICE("*"))) {
+        buf_append(out, text);
+    } else {
+        is_fine = address_domain(&arena, domain, &domain, error);
+        if (is_fine)
+            buf_append(out, domain);
+    }
+    arena_finish(&arena);
+    return is_fine;
+}
+
+static struct config_route *route_get(struct config *config, const char *pattern)
+{
+    for (size_t i = 0; i < config->route_count; i++)
+        if (strcmp(config->routes[i].pattern, pattern) == 0)
+            return &config->routes[i];
+    config->routes = mem_resize(config->routes, (config->route_count + 1) * sizeof *config->routes);
+    struct config_route *route = &config->routes[config->route_count++];
+    *route = unset;
+    route->pattern = mem_copy_text(pattern);
+    return route;
+}
+
+static const struct config_key *route_key(struct slice name, struct error *error)
+{
+    const char *nearest = "hosts";
+    size_t best = SIZE_MAX;
+    char *text = slice_copy(name);
+    for (size_t i = 0; i < COUNT_OF(route_keys); i++) {
+        size_t distance = value_distance(text, route_keys[i].name);
+        if (distance < best) {
+            best = distance;
+            nearest = route_keys[i].name;
+        }
+        if (distance == 0)
+            break;
+    }
+    free(text);
+    for (size_t i = 0; best == 0 && i < COUNT_OF(route_keys); i++)
+        if (slice_equals(name, slice_of(route_keys[i].name)))
+            return &route_keys[i];
+    (void)error_set(error, "unknown key of a route; did you mean %s?", nearest);
+    return NULL;
+}
+
+bool routes_set(struct config *config, struct slice name, struct slice text, struct error *error)
+{
+    struct buf pattern = {0};
+    size_t dot = name.size;
+    while (dot > 0 && name.data[dot - 1] != '.')
+        dot--;
+    if (dot < 2)
+        return error_set(error, "route \"domain\" { key = value } was expected");
+    const struct config_key *key = route_key(slice_from(name, dot), error);
+    bool is_fine = key && clean_pattern(slice_first(name, dot - 1), &pattern, error)
+                   && value_set(key, (char *)route_get(config, buf_text(&pattern)), text, error);
+    buf_finish(&pattern);
+    return is_fine;
+}
+
+void routes_complete(struct config *config)
+{
+    const struct config_schedule *standard = &config->queue.schedule;
+    for (size_t i = 0; i < config->route_count; i++) {
+        struct config_schedule *schedule = &config->routes[i].schedule;
+        bool has_any = false;
+        for (size_t k = 0; k < COUNT_OF(schedule->retry_ms); k++) {
+            has_any = has_any || schedule->retry_ms[k] >= 0;
+            if (schedule->retry_ms[k] < 0)
+                schedule->retry_ms[k] = standard->retry_ms[k];
+        }
+        config->routes[i].has_schedule = has_any || schedule->delay_notice_ms >= 0 || schedule->expire_ms >= 0
+                                         || schedule->jitter_percent >= 0;
+        if (schedule->delay_notice_ms < 0)
+            schedule->delay_notice_ms = standard->delay_notice_ms;
+        if (schedule->expire_ms < 0)
+            schedule->expire_ms = standard->expire_ms;
+        if (schedule->jitter_percent < 0)
+            schedule->jitter_percent = standard->jitter_percent;
+    }
+}
+
+void routes_clear(struct config *config)
+{
+    for (size_t i = 0; i < config->route_count; i++) {
+        for (size_t k = 0; k < COUNT_OF(route_keys); k++)
+            value_clear(&route_keys[k], (char *)&config->routes[i]);
+        free(config->routes[i].pattern);
+    }
+    free(config->routes);
+    config->routes = NULL;
+    config->route_count = 0;
+}
+
+/* How well a pattern fits: 0 = not, else more for a longer one; an exact one is best. */
+static size_t fit(const char *pattern, struct slice domain)
+{
+    struct slice text = slice_of(pattern);
+    if (slice_equals_nocase(text, domain))
+        return SIZE_MAX;
+    if (strcmp(pattern, "*") == 0)
+        return 1;
+    if (text.size > 2 && slice_starts(text, SLICE("*.")) && slice_ends_nocase(domain, slice_from(text, 1)))
+        return text.size;
+    return 0;
+}
+
+const struct config_route *config_route_find(const struct config *config, struct slice domain)
+{
+    const struct config_route *found = NULL;
+    size_t best = 0;
+    for (size_t i = 0; i < config->route_count; i++) {
+        size_t how_well = fit(config->routes[i].pattern, domain);
+        if (how_well > best) {
+            best = how_well;
+            found = &config->routes[i];
+        }
+    }
+    return found;
+}

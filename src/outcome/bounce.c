@@ -1,0 +1,84 @@
+#include "outcome/bounce.h"
+
+#include "os/clock.h"
+
+#include <stdio.h>
+
+bool bounce_is_wanted(enum dsn_action action, unsigned notify)
+{
+    static const struct { unsigned bit; bool is_default; } rules[] = {
+        [DSN_FAILED] = {NOTIFY_FAILURE, true},    [DSN_DELAYED] = {NOTIFY_DELAY, true},
+        [DSN_DELIVERED] = {NOTIFY_SUCCESS, false}, [DSN_RELAYED] = {NOTIFY_SUCCESS, false},
+        [DSN_EXPANDED] = {NOTIFY_SUCCESS, false},
+    };
+    return notify ? (notify & rules[action].bit) != 0 : rules[action].is_default;
+}
+
+static struct slice domain_of(struct slice address)
+{
+    for (size_t i = address.size; i > 0; i--)
+        if (address.data[i - 1] == '@')
+            return slice_from(address, i);
+    return SLICE("");
+}
+
+static struct store_recipient recipient_to(uint64_t id, unsigned number, struct slice address,
+                                           int64_t now_ms)
+{
+    return (struct store_recipient){.message_id = id, .number = number, .address = address,
+                                    .domain = domain_of(address), .notify = NOTIFY_NEVER,
+                                    .state = STATE_QUEUED, .next_ms = now_ms};
+}
+
+static size_t header_size(struct slice content)
+{
+    ptrdiff_t end = slice_find(content, SLICE("\r\n\r\n"));
+    return end < 0 ? content.size : (size_t)end + 4;
+}
+
+static struct queued *queue_it(const struct bounce *bounce, uint64_t id, int64_t now_ms, struct buf *content)
+{
+    const char *copy_to = bounce->config->bounce.copy_to;
+    struct slice sender = bounce->original->sender;
+    struct store_recipient to[2] = {recipient_to(id, 0, sender, now_ms),
+                                    recipient_to(id, 1, slice_of(copy_to), now_ms)};
+    size_t count = copy_to && copy_to[0] && !slice_equals_nocase(slice_of(copy_to), sender) ? 2 : 1;
+    char host_id[300], text[17];
+    store_id_text(id, text);
+    (void)snprintf(host_id, sizeof host_id, "<%s@%s>", text, bounce->config->hostname);
+    struct store_message message = {
+        .id = id, .arrived_ms = now_ms, .sender = SLICE(""), .flags = MESSAGE_IS_DSN,
+        .message_id = slice_of(host_id), .size = content->size,
+        .header_size = header_size(buf_slice(content)),
+    };
+    if (slice_has_8bit(buf_slice(content)))
+        message.flags |= MESSAGE_8BIT;
+    if (slice_has_8bit(sender))
+        message.flags |= MESSAGE_SMTPUTF8;
+    return queued_create(&message, to, count, buf_take(content));
+}
+
+struct queued *bounce_compose(struct arena *arena, const struct bounce *bounce)
+{
+    const struct store_message *original = bounce->original;
+    struct buf content = {0};
+    char id_text[17], original_id[17];
+    if (original->sender.size == 0 || bounce->recipient_count == 0)
+        return NULL;
+    int64_t now_ms = clock_wall_ms();
+    uint64_t id = ids_next(bounce->ids, now_ms);
+    store_id_text(id, id_text);
+    store_id_text(original->id, original_id);
+    size_t size_max = bounce->config->bounce.returned_size;
+    struct dsn_report report = {
+        .action = bounce->action, .host = slice_of(bounce->config->hostname),
+        .queue_id = slice_make(id_text, 16), .original_id = slice_make(original_id, 16),
+        .sender = original->sender, .envid = original->envid, .ret = (enum envelope_ret)original->ret,
+        .arrival_ms = original->arrived_ms, .now_ms = now_ms, .zone_s = clock_zone_s(now_ms),
+        .original = bounce->content,
+        .returned_size_max = size_max > STORE_INLINE_SIZE_MAX / 2 ? STORE_INLINE_SIZE_MAX / 2 : size_max,
+        .recipients = bounce->recipients, .recipient_count = bounce->recipient_count,
+    };
+    dsn_compose(arena, &report, &content);
+    return queue_it(bounce, id, now_ms, &content);
+}

@@ -1,0 +1,245 @@
+#include "pickup/intake_private.h"
+
+#include "base/mem.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "outcome/bounce.h"
+#include "pickup/prepare.h"
+
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { TELL_AGAIN_MS = 5 * 60 * 1000, TOLD_MAX = 1000 };
+
+static const char *owner_of(struct intake *intake, uid_t uid)
+{
+    size_t place = uid % OWNERS;
+    if (!intake->owners[place].is_known || intake->owners[place].uid != uid) {
+        struct passwd entry, *found = NULL;
+        char texts[2048];
+        (void)getpwuid_r(uid, &entry, texts, sizeof texts, &found);
+        char *name = intake->owners[place].name;
+        if (found)
+            (void)snprintf(name, sizeof intake->owners[place].name, "%s", found->pw_name);
+        else
+            (void)snprintf(name, sizeof intake->owners[place].name, "uid %u", (unsigned)uid);
+        intake->owners[place].uid = uid;
+        intake->owners[place].is_known = true;
+    }
+    return intake->owners[place].name;
+}
+
+/* A file that stays where it is is said once in a while, not at every scan. */
+static void tell_left(struct intake *intake, const char *name, const struct error *error)
+{
+    struct told *told, *next;
+    int64_t now_ms = clock_mono_ms();
+    HASH_FIND_STR(intake->told, name, told);
+    if (told && now_ms - told->at_ms < TELL_AGAIN_MS)
+        return;
+    if (HASH_COUNT(intake->told) >= TOLD_MAX) {
+        HASH_ITER(hh, intake->told, told, next) {
+            HASH_DEL(intake->told, told);
+            free(told);
+        }
+        told = NULL;
+    }
+    if (!told) {
+        told = mem_alloc(sizeof *told);
+        (void)snprintf(told->name, sizeof told->name, "%s", name);
+        HASH_ADD_STR(intake->told, name, told);
+    }
+    told->at_ms = now_ms;
+    struct event event = EVENT(EVENT_SKIPPED);
+    event.pickup = slice_of(name);
+    event.reason = slice_of(error->text);
+    event_put(intake->parts.log, &event);
+}
+
+static void tell_refused(struct intake *intake, const struct badmail *about)
+{
+    struct event event = EVENT(EVENT_REFUSED);
+    event.id = about->id;
+    event.pickup = about->name;
+    event.owner = about->owner;
+    event.sender = about->sender;
+    event.status = about->status;
+    event.reason = about->reason;
+    event_put(intake->parts.log, &event);
+}
+
+/* To Badmail; where that fails the file goes back to Pickup and intake rests. */
+static void refuse_claim(struct intake *intake, const struct claim *claim, const struct badmail *about)
+{
+    struct error error;
+    if (badmail_move(intake->parts.badmail, folder_taken_fd(intake->folder), claim->taken_name, about,
+                     &error)) {
+        tell_refused(intake, about);
+        return;
+    }
+    folder_give_back(intake->folder, claim);
+    intake_pause(intake, "Badmail", &error);
+}
+
+static void refuse_name(struct intake *intake, const char *name, const struct error *why)
+{
+    struct error error;
+    struct badmail about = {.name = slice_of(name), .reason = slice_of(why->text),
+                            .time_ms = clock_wall_ms()};
+    if (badmail_move(intake->parts.badmail, folder_fd(intake->folder), name, &about, &error))
+        tell_refused(intake, &about);
+    else
+        tell_left(intake, name, &error);
+}
+
+static void tell_rejected(struct intake *intake, const struct prepare_about *about,
+                          const struct envelope_fault *fault)
+{
+    struct event event = EVENT(EVENT_REJECTED);
+    event.id = about->id;
+    event.pickup = about->name;
+    event.recipient = fault->text;
+    event.status = SLICE("5.1.3");
+    event.reason = slice_of(fault->reason);
+    event_put(intake->parts.log, &event);
+}
+
+/* What a notice says about the message the file holds. */
+static struct store_message original_of(const struct prepared *prepared, const struct prepare_about *about)
+{
+    return (struct store_message){
+        .id = about->id, .arrived_ms = about->time_ms, .sender = prepared->envelope.sender.text,
+        .envid = prepared->envelope.envid, .ret = (int)prepared->envelope.ret,
+        .pickup_name = about->name, .owner = about->owner, .message_id = prepared->facts.message_id,
+    };
+}
+
+static struct queued *notice_of_rejected(struct intake *intake, const struct prepared *prepared,
+                                         const struct prepare_about *about)
+{
+    const struct envelope *envelope = &prepared->envelope;
+    struct dsn_recipient *list = arena_alloc(&intake->arena, envelope->rejected_count * sizeof *list);
+    for (size_t i = 0; i < envelope->rejected_count; i++) {
+        tell_rejected(intake, about, &envelope->rejected[i]);
+        list[i] = (struct dsn_recipient){.address = envelope->rejected[i].text,
+                                         .status = SLICE("5.1.3"),
+                                         .diagnostic = slice_of(envelope->rejected[i].reason)};
+    }
+    struct store_message original = original_of(prepared, about);
+    struct bounce bounce = {intake->parts.config, intake->parts.ids, &original, buf_slice(&prepared->content),
+                            DSN_FAILED, list, envelope->rejected_count};
+    return bounce_compose(&intake->arena, &bounce);
+}
+
+/* Too many hops: every recipient fails with 5.4.6. NULL when nobody may be told. */
+static struct queued *notice_of_loop(struct intake *intake, const struct prepared *prepared,
+                                     const struct prepare_about *about, const struct error *why)
+{
+    const struct envelope *envelope = &prepared->envelope;
+    struct dsn_recipient *list = arena_alloc(&intake->arena, envelope->recipient_count * sizeof *list);
+    size_t count = 0;
+    for (size_t i = 0; i < envelope->recipient_count; i++) {
+        const struct envelope_recipient *recipient = &envelope->recipients[i];
+        if (bounce_is_wanted(DSN_FAILED, recipient->notify))
+            list[count++] = (struct dsn_recipient){
+                .address = recipient->address.text, .orcpt = recipient->orcpt,
+                .status = SLICE("5.4.6"), .diagnostic = slice_of(why->text)};
+    }
+    struct store_message original = original_of(prepared, about);
+    struct bounce bounce = {intake->parts.config, intake->parts.ids, &original, buf_slice(&intake->bytes),
+                            DSN_FAILED, list, count};
+    return bounce_compose(&intake->arena, &bounce);
+}
+
+static void add_loop(struct intake *intake, const struct claim *claim, struct prepared *prepared,
+                     const struct prepare_about *about, const struct error *why)
+{
+    struct badmail bad = {.name = about->name, .reason = slice_of(why->text), .status = SLICE("5.4.6"),
+                          .owner = about->owner, .sender = prepared->envelope.sender.text,
+                          .id = claim->id, .time_ms = about->time_ms};
+    struct queued *notice = notice_of_loop(intake, prepared, about, why);
+    if (!notice) {
+        refuse_claim(intake, claim, &bad);
+        return;
+    }
+    tell_refused(intake, &bad);
+    struct batch_entry *entry = intake_add(intake);
+    entry->claim = *claim;
+    entry->notice = notice;
+}
+
+static void add_message(struct intake *intake, const struct claim *claim, struct prepared *prepared,
+                        const struct prepare_about *about)
+{
+    struct error error;
+    bool is_in_file = prepared->content.size > STORE_INLINE_SIZE_MAX;
+    if (is_in_file
+        && !store_body_write(intake->parts.queue_dir, claim->id, buf_slice(&prepared->content), &error)) {
+        folder_give_back(intake->folder, claim);
+        intake_pause(intake, "Queue", &error);
+        return;
+    }
+    struct batch_entry *entry = intake_add(intake);
+    entry->claim = *claim;
+    entry->dialect = prepared->envelope.dialect;
+    entry->repairs = slice_copy(prepared->facts.repairs);
+    if (prepared->envelope.rejected_count)
+        entry->notice = notice_of_rejected(intake, prepared, about);
+    intake->batch->size += prepared->content.size;
+    entry->queued = prepare_queued(&intake->arena, prepared, about);
+}
+
+static void add_claim(struct intake *intake, const struct claim *claim)
+{
+    struct error error;
+    struct prepared prepared;
+    int64_t now_ms = clock_wall_ms();
+    struct prepare_about about = {slice_of(claim->name), slice_of(owner_of(intake, claim->uid)), claim->id,
+                                  now_ms, clock_zone_s(now_ms)};
+    struct badmail bad = {.name = about.name, .reason = slice_of(error.text), .owner = about.owner,
+                          .id = claim->id, .time_ms = now_ms};
+    buf_clear(&intake->bytes);
+    if (!file_read(claim->fd, intake->parts.config->limits.message_size, &intake->bytes, &error)) {
+        refuse_claim(intake, claim, &bad);
+        return;
+    }
+    switch (prepare_message(&intake->arena, intake->parts.config, buf_slice(&intake->bytes), &about,
+                            &prepared, &error)) {
+    case CONTENT_DONE:
+        add_message(intake, claim, &prepared, &about);
+        break;
+    case CONTENT_LOOP:
+        add_loop(intake, claim, &prepared, &about, &error);
+        break;
+    case CONTENT_BAD:
+        refuse_claim(intake, claim, &bad);
+        break;
+    }
+    buf_finish(&prepared.content);
+}
+
+void intake_file(struct intake *intake, const char *name, enum claim_seen seen)
+{
+    struct claim claim;
+    struct error error;
+    arena_reset(&intake->arena);
+    switch (folder_claim(intake->folder, name, seen, intake->parts.ids, &claim, &error)) {
+    case CLAIM_TAKEN:
+        add_claim(intake, &claim);
+        close(claim.fd);
+        break;
+    case CLAIM_GONE:
+        break;
+    case CLAIM_BUSY:
+        watch_scan_soon(intake->watch, intake->parts.config->pickup.settle_ms + 1);
+        break;
+    case CLAIM_LEFT:
+        tell_left(intake, name, &error);
+        break;
+    case CLAIM_REFUSED:
+        refuse_name(intake, name, &error);
+        break;
+    }
+}

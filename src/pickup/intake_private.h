@@ -1,0 +1,59 @@
+/* What the files of the intake share: its state and the batch under way.
+ *
+ *   intake.c   the thread, batches, origins      intake_file.c   one file: taken, refused, left */
+#ifndef MR_PICKUP_INTAKE_PRIVATE_H
+#define MR_PICKUP_INTAKE_PRIVATE_H
+
+#include "pickup/folder.h"
+#include "pickup/intake.h"
+#include "pickup/watch.h"
+
+#include <pthread.h>
+#include <uthash.h>
+
+enum { BATCHES_MAX = 4, BATCH_SIZE_MAX = 8 << 20, OWNERS = 64 };
+
+struct batch_entry {
+    struct claim claim;        /* its descriptor is closed */
+    struct queued *queued;     /* NULL: only a notice came of it */
+    struct queued *notice;     /* a DSN made at once; NULL if none */
+    const char *dialect;
+    char *repairs;
+};
+
+struct batch {
+    struct writer_job job;
+    struct intake *intake;
+    struct batch_entry *entries;
+    size_t count, capacity;
+    size_t size;               /* octets of content */
+};
+
+struct told { char name[FOLDER_NAME_SIZE]; int64_t at_ms; UT_hash_handle hh; };
+
+struct intake {
+    struct intake_parts parts;
+    pthread_t thread;
+    struct post *post;
+    struct letter stop_letter;
+    bool is_stopping;
+    struct folder *folder;
+    struct watch *watch;
+    struct batch *batch;       /* being filled; NULL if empty */
+    size_t batches_in_flight;
+    struct arena arena;        /* of the file at hand */
+    struct buf bytes;          /* of the file at hand */
+    struct told *told;         /* files left in Pickup that were complained of */
+    int64_t paused_until_ms;   /* monotonic; 0 = not */
+    uint64_t drop_first, drop_last; /* origins whose claims are unlinked, not yet durably */
+    int64_t drop_since_ms;
+    bool keeps_origins;        /* an unlink failed: they stay until the next start */
+    struct { uid_t uid; bool is_known; char name[64]; } owners[OWNERS];
+};
+
+/* Looks at one name and adds to the batch what comes of it. */
+void intake_file(struct intake *intake, const char *name, enum claim_seen seen);
+void intake_pause(struct intake *intake, const char *what, const struct error *error);
+struct batch_entry *intake_add(struct intake *intake);
+
+#endif

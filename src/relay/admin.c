@@ -1,0 +1,164 @@
+#include "relay/relay_private.h"
+
+#include "base/mem.h"
+#include "os/clock.h"
+#include "store/filter.h"
+
+#include <poll.h>
+#include <stdlib.h>
+
+struct change {
+    struct writer_job job;
+    struct relay *relay;
+    struct store_filter filter;
+    enum store_verb verb;
+    struct slice route;
+    uint64_t *ids;
+    size_t count, capacity;
+    bool is_done;
+};
+
+static bool note(void *arg, const struct store_message *message, const struct store_recipient *recipients,
+                 size_t count)
+{
+    struct change *change = arg;
+    (void)recipients;
+    (void)count;
+    if (change->count == change->capacity) {
+        change->capacity = change->capacity ? 2 * change->capacity : 64;
+        change->ids = mem_resize(change->ids, change->capacity * sizeof *change->ids);
+    }
+    change->ids[change->count++] = message->id;
+    return true;
+}
+
+static bool apply_change(struct writer_job *job, struct store *store, struct error *error)
+{
+    struct change *change = (struct change *)job;
+    change->count = 0; /* it may be the second time (writer.h G2) */
+    return store_change(store, &change->filter, change->verb, change->route, note, change, error);
+}
+
+static void change_done(struct writer_job *job)
+{
+    ((struct change *)job)->is_done = true;
+}
+
+static void tell_changes(struct change *change)
+{
+    static const enum event_kind kinds[] = {
+        [VERB_HOLD] = EVENT_HELD, [VERB_RELEASE] = EVENT_RELEASED, [VERB_RETRY] = EVENT_RETRIED,
+        [VERB_REMOVE] = EVENT_REMOVED, [VERB_REROUTE] = EVENT_REROUTED};
+    for (size_t i = 0; i < change->count; i++) {
+        struct event event = EVENT(kinds[change->verb]);
+        event.id = change->ids[i];
+        event.note = SLICE("by an operator");
+        event_put(change->relay->parts.log, &event);
+        struct item *item = item_find(change->relay, change->ids[i]);
+        if (item)
+            item->is_stale = true; /* what is not in flight is loaded anew */
+    }
+    event_flush(change->relay->parts.log);
+}
+
+/* The loop waits for this one commit: an operator's word counts from the answer on. */
+static bool commit_change(struct change *change, struct error *error)
+{
+    struct post *post = post_create(error);
+    if (!post)
+        return false;
+    change->job.apply = apply_change;
+    change->job.done = change_done;
+    change->job.post = post;
+    writer_submit(change->relay->parts.writer, &change->job);
+    while (!change->is_done) {
+        struct pollfd watched = {.fd = post_fd(post), .events = POLLIN};
+        (void)poll(&watched, 1, -1);
+        post_run(post);
+    }
+    post_destroy(&post);
+    if (!change->job.is_committed)
+        *error = change->job.error;
+    return change->job.is_committed;
+}
+
+static bool change_queue(struct relay *relay, const json_t *request, json_t *answer, struct error *error)
+{
+    struct arena arena = {0};
+    struct site *site, *next;
+    struct change change = {.relay = relay};
+    const char *verb = json_string_value(json_object_get(request, "verb"));
+    const char *route = json_string_value(json_object_get(request, "route"));
+    bool is_done = (verb && verb_parse(slice_of(verb), &change.verb)) || error_set(error, "no such verb");
+    is_done = is_done
+              && filter_from_json(&arena, json_object_get(request, "filter"), &change.filter, error);
+    change.filter.now_ms = clock_wall_ms();
+    change.route = slice_of(route);
+    if (is_done && change.verb == VERB_REROUTE && !route)
+        is_done = error_set(error, "reroute needs a route");
+    is_done = is_done && commit_change(&change, error);
+    if (is_done) {
+        tell_changes(&change);
+        json_object_set_new(answer, "count", json_integer((json_int_t)change.count));
+        HASH_ITER(hh, relay->sites, site, next) {
+            if (change.verb == VERB_RETRY)
+                site->dead_until_ms = 0;
+            site_touch(site);
+        }
+        relay->is_behind = true;
+        relay_soon(relay);
+    }
+    free(change.ids);
+    arena_finish(&arena);
+    return is_done;
+}
+
+static bool put_totals(struct relay *relay, json_t *answer, struct error *error)
+{
+    struct store_totals totals;
+    if (!store_totals(relay->reader, clock_wall_ms(), &totals, error))
+        return false;
+    json_object_set_new(answer, "messages", json_integer((json_int_t)totals.messages));
+    json_object_set_new(answer, "active", json_integer((json_int_t)HASH_COUNT(relay->items)));
+    json_object_set_new(answer, "sites", json_integer((json_int_t)HASH_COUNT(relay->sites)));
+    json_object_set_new(answer, "connections", json_integer((json_int_t)relay->connection_count));
+    return true;
+}
+
+static bool tell_status(struct relay *relay, json_t *answer, struct error *error)
+{
+    char since[25];
+    struct writer_counts counts = writer_counts(relay->parts.writer);
+    clock_rfc3339(relay->started_ms, since);
+    json_object_set_new(answer, "version", json_string(MAILROOT_VERSION));
+    json_object_set_new(answer, "since", json_string(since));
+    json_object_set_new(answer, "delivered", json_integer((json_int_t)relay->delivered));
+    json_object_set_new(answer, "deferred", json_integer((json_int_t)relay->deferred));
+    json_object_set_new(answer, "bounced", json_integer((json_int_t)relay->bounced));
+    json_object_set_new(answer, "commits", json_integer((json_int_t)counts.commits));
+    return put_totals(relay, answer, error);
+}
+
+/* `sendmail -q`: all that waits for a retry is due now. */
+static bool flush_queue(struct relay *relay, json_t *answer, struct error *error)
+{
+    json_t *request = json_pack("{s:s, s:{s:s}}", "verb", "retry", "filter", "state", "queued");
+    bool is_done = change_queue(relay, request, answer, error);
+    json_decref(request);
+    return is_done;
+}
+
+bool relay_control(void *arg, const json_t *request, json_t *answer, struct error *error)
+{
+    static const struct {
+        const char *name;
+        bool (*run)(struct relay *relay, json_t *answer, struct error *error);
+    } requests[] = {{"status", tell_status}, {"flush", flush_queue}};
+    const char *what = json_string_value(json_object_get(request, "do"));
+    if (what && strcmp(what, "queue") == 0)
+        return change_queue(arg, request, answer, error);
+    for (size_t i = 0; what && i < COUNT_OF(requests); i++)
+        if (strcmp(what, requests[i].name) == 0)
+            return requests[i].run(arg, answer, error);
+    return error_set(error, "no such request");
+}

@@ -1,0 +1,117 @@
+#include "relay/relay_private.h"
+
+#include "base/mem.h"
+#include "os/clock.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct lookup { struct item *item; unsigned recipient; };
+
+struct item *item_find(struct relay *relay, uint64_t id)
+{
+    struct item *item;
+    HASH_FIND(hh, relay->items, &id, sizeof id, item);
+    return item;
+}
+
+static void on_route(void *arg, struct route *route)
+{
+    struct lookup *lookup = arg;
+    struct item *item = lookup->item;
+    unsigned recipient = lookup->recipient;
+    free(lookup);
+    if (item->is_stale || item->relay->finished) {
+        item_release(item, 1); /* still due in the queue */
+        return;
+    }
+    if (route->kind == ROUTE_HOSTS) {
+        site_add(item->relay, route, item, recipient);
+        return;
+    }
+    struct attempt attempt = {
+        .kind = route->kind == ROUTE_FAILED ? RESULT_FAILED : RESULT_DEFERRED, .stage = "route",
+        .code = route->code, .status = slice_of(route->status), .text = slice_of(route->reason),
+        .connect_ms = -1, .transaction_ms = -1,
+    };
+    settle_add(settle_gathered(item), recipient, &attempt);
+}
+
+void item_start(struct relay *relay, struct queued *queued)
+{
+    struct item *item = mem_alloc(sizeof *item);
+    item->relay = relay;
+    item->id = queued->message.id;
+    item->queued = queued;
+    item->open_count = queued->recipient_count + 1; /* ours, until all look-ups are asked */
+    if (queued->content) {
+        item->content = slice_make(queued->content, queued->message.size);
+        relay->content_size += queued->message.size;
+        item->is_counted = true;
+    }
+    HASH_ADD(hh, relay->items, id, sizeof item->id, item);
+    for (size_t i = 0; i < queued->recipient_count; i++) {
+        struct lookup *lookup = mem_alloc(sizeof *lookup);
+        *lookup = (struct lookup){item, (unsigned)i};
+        route_lookup(relay->router, queued->recipients[i].domain, queued->recipients[i].route, on_route,
+                     lookup);
+    }
+    item_release(item, 1);
+}
+
+void item_destroy(struct item *item)
+{
+    struct relay *relay = item->relay;
+    HASH_DELETE(hh, relay->items, item);
+    if (item->is_counted)
+        relay->content_size -= item->queued->message.size;
+    if (item->mapped)
+        munmap(item->mapped, item->queued->message.size);
+    if (item->was_skipped || item->is_stale)
+        relay->is_behind = true;
+    arena_finish(&item->arena);
+    queued_destroy(&item->queued);
+    free(item);
+    if (relay->is_behind)
+        relay_soon(relay);
+}
+
+void item_release(struct item *item, size_t count)
+{
+    CHECK(item->open_count >= count);
+    item->open_count -= count;
+    if (item->open_count == 0)
+        item_destroy(item);
+}
+
+static bool map_body(struct item *item, struct error *error)
+{
+    int fd = store_body_open(item->relay->parts.queue_dir, item->id, error);
+    if (fd < 0)
+        return false;
+    void *mapped = mmap(NULL, item->queued->message.size, PROT_READ, MAP_PRIVATE, fd, 0);
+    close(fd);
+    if (mapped == MAP_FAILED)
+        return error_set_errno(error, "mmap of a message's body file");
+    item->mapped = mapped;
+    item->content = slice_make(mapped, item->queued->message.size);
+    return true;
+}
+
+bool item_content(struct item *item, struct slice *ret_content, struct error *error)
+{
+    struct store_message message;
+    if (slice_is_absent(item->content)) {
+        if (item->queued->message.is_in_file) {
+            if (!map_body(item, error))
+                return false;
+        } else {
+            if (!store_read_message(item->relay->reader, &item->arena, item->id, true, &message, error))
+                return false;
+            item->content = message.content;
+        }
+    }
+    *ret_content = item->content;
+    return true;
+}

@@ -1,0 +1,296 @@
+#include "relay/relay_private.h"
+
+#include "base/mem.h"
+#include "os/clock.h"
+
+#include <event2/event.h>
+#include <openssl/err.h>
+#include <stdlib.h>
+
+enum { LOAD_ROWS = 1000, WAKE_GRAIN_MS = 20 };
+
+struct load { struct relay *relay; uint64_t ids[LOAD_ROWS]; size_t count, rows; };
+
+void relay_soon(struct relay *relay)
+{
+    event_active(relay->soon, EV_TIMEOUT, 0);
+}
+
+uint32_t relay_random(struct relay *relay)
+{
+    relay->random ^= relay->random << 13; /* xorshift64: for jitter, not for secrets */
+    relay->random ^= relay->random >> 7;
+    relay->random ^= relay->random << 17;
+    return (uint32_t)(relay->random >> 32);
+}
+
+void relay_wake_at(struct relay *relay, int64_t wall_ms)
+{
+    if (wall_ms >= relay->wake_ms)
+        return;
+    relay->wake_ms = wall_ms;
+    int64_t wait_ms = wall_ms - clock_wall_ms();
+    /* Many that are due one after another are loaded together. */
+    wait_ms = wait_ms < 0 ? WAKE_GRAIN_MS : wait_ms + WAKE_GRAIN_MS;
+    struct timeval wait = {wait_ms / 1000, wait_ms % 1000 * 1000};
+    (void)evtimer_add(relay->wake, &wait);
+}
+
+static void on_wake(int fd, short what, void *arg)
+{
+    struct relay *relay = arg;
+    (void)fd;
+    (void)what;
+    relay->wake_ms = INT64_MAX;
+    relay->is_behind = true;
+    relay_soon(relay);
+}
+
+/* ---- the loader ---- */
+
+static void collect(void *arg, const struct store_recipient *recipient)
+{
+    struct load *load = arg;
+    load->rows++;
+    struct item *item = item_find(load->relay, recipient->message_id);
+    if (item)
+        item->was_skipped = true;
+    else if (load->count == 0 || load->ids[load->count - 1] != recipient->message_id)
+        load->ids[load->count++] = recipient->message_id;
+}
+
+static void tell_store_error(struct relay *relay, const struct error *error)
+{
+    struct event event = EVENT(EVENT_ERROR);
+    event.reason = slice_of(error->text);
+    event_put(relay->parts.log, &event);
+    event_flush(relay->parts.log);
+}
+
+static void load_message(struct relay *relay, uint64_t id, int64_t now_ms)
+{
+    struct arena arena = {0};
+    struct error error;
+    struct store_message message;
+    struct store_recipient *recipients;
+    size_t count, due = 0;
+    if (item_find(relay, id))
+        return; /* its rows were not next to each other */
+    if (store_read_message(relay->reader, &arena, id, false, &message, &error)
+        && store_read_recipients(relay->reader, &arena, id, &recipients, &count, &error)) {
+        for (size_t i = 0; i < count; i++)
+            if (recipients[i].state == STATE_QUEUED && recipients[i].next_ms <= now_ms)
+                recipients[due++] = recipients[i];
+        if (due)
+            item_start(relay, queued_create(&message, recipients, due, NULL));
+    } else {
+        tell_store_error(relay, &error);
+    }
+    arena_finish(&arena);
+}
+
+static size_t active_limit(const struct relay *relay)
+{
+    return (size_t)relay->config->limits.active;
+}
+
+/* One priority's due messages; false when memory is full or the store fails. */
+static bool load_priority(struct relay *relay, int priority, int64_t now_ms)
+{
+    struct store_due_cursor cursor = {0};
+    struct load *load = mem_alloc(sizeof *load);
+    struct error error;
+    bool is_going = true;
+    load->relay = relay;
+    do {
+        load->count = load->rows = 0;
+        if (!store_load_due(relay->reader, priority, now_ms, LOAD_ROWS, &cursor, collect, load, &error)) {
+            tell_store_error(relay, &error);
+            relay_wake_at(relay, now_ms + 1000L * STORE_AGAIN_S);
+            is_going = false;
+        }
+        for (size_t i = 0; is_going && i < load->count; i++) {
+            is_going = HASH_COUNT(relay->items) < active_limit(relay);
+            if (is_going)
+                load_message(relay, load->ids[i], now_ms);
+        }
+    } while (is_going && load->rows == LOAD_ROWS);
+    free(load);
+    return is_going;
+}
+
+static void load_more(struct relay *relay)
+{
+    static const int priorities[] = {1, 0, -1};
+    int64_t now_ms = clock_wall_ms(), next_ms;
+    struct error error;
+    relay->is_behind = false;
+    for (size_t i = 0; i < COUNT_OF(priorities); i++) {
+        if (!load_priority(relay, priorities[i], now_ms)) {
+            relay->is_behind = true;
+            return;
+        }
+    }
+    if (!store_next_due(relay->reader, now_ms, &next_ms, &error))
+        tell_store_error(relay, &error);
+    else if (next_ms != INT64_MAX)
+        relay_wake_at(relay, next_ms);
+}
+
+/* ---- the loop comes round ---- */
+
+static void submit_gathered(struct relay *relay)
+{
+    while (relay->settling) {
+        struct item *item = relay->settling;
+        struct settle *settle = item->settle;
+        relay->settling = item->next_settling;
+        item->settle = NULL;
+        settle_submit(settle, NULL);
+    }
+}
+
+static void dispatch_dirty(struct relay *relay)
+{
+    while (relay->dirty) {
+        struct site *site = relay->dirty;
+        relay->dirty = site->next_dirty;
+        site->is_dirty = false;
+        site_dispatch(site);
+    }
+}
+
+static void wake_starved(struct relay *relay)
+{
+    struct site *site, *next;
+    relay->is_starved = false;
+    HASH_ITER(hh, relay->sites, site, next)
+        if (site->waiting)
+            site_touch(site);
+}
+
+void relay_check_finished(struct relay *relay)
+{
+    if (relay->finished)
+        relay_soon(relay);
+}
+
+static void on_soon(int fd, short what, void *arg)
+{
+    struct relay *relay = arg;
+    (void)fd;
+    (void)what;
+    if (relay->is_starved && relay->connection_count < (size_t)relay->config->delivery.connections_max)
+        wake_starved(relay);
+    if (relay->is_behind && !relay->finished && HASH_COUNT(relay->items) <= active_limit(relay) / 2)
+        load_more(relay);
+    dispatch_dirty(relay);
+    submit_gathered(relay);
+    event_flush(relay->parts.log);
+    if (relay->finished && relay->connection_count == 0 && relay->settles_in_flight == 0) {
+        void (*finished)(void *) = relay->finished;
+        finished(relay->finished_arg);
+    }
+}
+
+void relay_accept(struct relay *relay, struct queued *list)
+{
+    while (list) {
+        struct queued *queued = list;
+        list = queued->next;
+        queued->next = NULL;
+        int64_t due_ms = queued->recipients[0].next_ms;
+        if (due_ms > clock_wall_ms()) {
+            relay_wake_at(relay, due_ms);
+            queued_destroy(&queued);
+        } else if (relay->finished || HASH_COUNT(relay->items) >= active_limit(relay)) {
+            relay->is_behind = true;
+            queued_destroy(&queued);
+        } else {
+            if (relay->content_size >= relay->config->limits.content_memory) {
+                free(queued->content); /* read again when it is sent */
+                queued->content = NULL;
+            }
+            item_start(relay, queued);
+        }
+    }
+    relay_soon(relay);
+}
+
+/* ---- life ---- */
+
+static SSL_CTX *tls_create(struct error *error)
+{
+    SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
+    if (!tls) {
+        (void)error_set(error, "TLS: %s", ERR_reason_error_string(ERR_get_error()));
+        return NULL;
+    }
+    /* Opportunistic: whatever encrypts is better than the clear text it replaces (RFC 7435). */
+    SSL_CTX_set_verify(tls, SSL_VERIFY_NONE, NULL);
+    SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
+    SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
+                              | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
+    return tls;
+}
+
+struct relay *relay_start(const struct relay_parts *parts, struct error *error)
+{
+    struct relay *relay = mem_alloc(sizeof *relay);
+    relay->parts = *parts;
+    relay->config = parts->config;
+    relay->wake_ms = INT64_MAX;
+    relay->started_ms = clock_wall_ms();
+    relay->random = (uint64_t)clock_wall_ns() | 1;
+    relay->soon = event_new(parts->base, -1, 0, on_soon, relay);
+    relay->wake = evtimer_new(parts->base, on_wake, relay);
+    if (!relay->soon || !relay->wake)
+        mem_exhausted(sizeof *relay);
+    relay->tls = tls_create(error);
+    relay->router = relay->tls ? router_create(parts->base, parts->config, error) : NULL;
+    if (!relay->router || !store_open(parts->queue_dir, STORE_READER, &relay->reader, error)) {
+        relay_destroy(&relay);
+        return NULL;
+    }
+    relay->is_behind = true;
+    relay_soon(relay);
+    return relay;
+}
+
+void relay_finish(struct relay *relay, void (*done)(void *arg), void *arg)
+{
+    struct site *site, *next;
+    relay->finished = done;
+    relay->finished_arg = arg;
+    HASH_ITER(hh, relay->sites, site, next)
+        site_touch(site);
+    relay_soon(relay);
+}
+
+void relay_destroy(struct relay **relay)
+{
+    struct relay *r = *relay;
+    struct site *site, *next_site;
+    struct item *item, *next_item;
+    struct host_mark *mark, *next_mark;
+    if (!r)
+        return;
+    router_destroy(&r->router);
+    HASH_ITER(hh, r->sites, site, next_site)
+        site_destroy(site);
+    HASH_ITER(hh, r->items, item, next_item)
+        item_destroy(item);
+    HASH_ITER(hh, r->marks, mark, next_mark) {
+        HASH_DEL(r->marks, mark);
+        free(mark);
+    }
+    if (r->soon)
+        event_free(r->soon);
+    if (r->wake)
+        event_free(r->wake);
+    SSL_CTX_free(r->tls);
+    store_close(&r->reader);
+    free(r);
+    *relay = NULL;
+}

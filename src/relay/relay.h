@@ -1,0 +1,47 @@
+/* relay: from committed messages to their outcomes: scheduler, sites, connections, settlements, on one loop.
+ *
+ *   intake ─accept─> item ─look-up─> job at a site ─connection─> results ─settle─> commit ─> done | due later ─loader─┐
+ *                     └────────────────────────────────────────────────────────────────────────────────────────────┘
+ *
+ * Y1  only what is due is in memory, at most limits.active messages; what lies behind is loaded as those are done
+ * Y2  each recipient of an attempt gets one outcome, committed together with the DSN it causes
+ * Y3  a connection starts its next transaction only after the last one's outcome is committed: a crash repeats at most
+ *     one message a connection
+ * Y4  a host that fails is left alone for a while, the next one is tried at once; a site all of whose hosts failed is
+ *     dead for a while: what waits for it is deferred together, then one connection probes it
+ * All functions run on the loop's thread. */
+#ifndef MR_RELAY_RELAY_H
+#define MR_RELAY_RELAY_H
+
+#include "config/config.h"
+#include "outcome/badmail.h"
+#include "outcome/event.h"
+#include "store/ids.h"
+#include "store/queued.h"
+#include "store/writer.h"
+
+#include <jansson.h>
+
+struct event_base;
+struct relay;
+
+struct relay_parts { /* all stay in place while the relay lives */
+    struct event_base *base;
+    const struct config *config;
+    struct ids *ids;
+    struct writer *writer;
+    struct post *post;                    /* attached to the loop */
+    struct event_log *log;
+    const struct badmail_folder *badmail;
+    const char *queue_dir;
+};
+
+MUST_USE struct relay *relay_start(const struct relay_parts *parts, struct error *error);
+void relay_accept(struct relay *relay, struct queued *list); /* committed messages, from intake; taken over */
+/* No new transactions; idle connections quit. `done` runs once when nothing is in flight any more. */
+void relay_finish(struct relay *relay, void (*done)(void *arg), void *arg);
+void relay_destroy(struct relay **relay); /* what is in flight is cut; the queue still has it */
+/* A control_fn (os/control.h): "status", "queue", "flush". */
+bool relay_control(void *arg, const json_t *request, json_t *answer, struct error *error);
+
+#endif

@@ -1,0 +1,157 @@
+/* What the files of the relay share.
+ *
+ *   relay.c       life, wake-ups, the loader          items.c       messages in memory, their look-ups
+ *   site.c        jobs and connections of a site      connection.c  one SMTP connection
+ *   settle.c      outcomes, committed                 admin.c       the control socket's requests */
+#ifndef MR_RELAY_RELAY_PRIVATE_H
+#define MR_RELAY_RELAY_PRIVATE_H
+
+#include "base/arena.h"
+#include "relay/relay.h"
+#include "route/route.h"
+#include "smtp/client.h"
+
+#include <openssl/ssl.h>
+#include <uthash.h>
+
+enum { TRIED_MAX = 64, WINDOW_START = 5, STRIKES_MAX = 3, HOST_REST_MS = 60 * 1000, STORE_AGAIN_S = 5 };
+
+struct event;
+struct site;
+struct settle;
+struct connection;
+
+struct item {                  /* a message with recipients that are due */
+    struct relay *relay;
+    uint64_t id;               /* key */
+    struct queued *queued;
+    struct slice content;      /* absent until it is needed */
+    void *mapped;              /* a body file's */
+    struct arena arena;        /* content read from the store, failures of jobs */
+    size_t open_count;         /* recipients without a committed outcome */
+    struct settle *settle;     /* outcomes without a connection, gathered until the loop comes round */
+    struct item *next_settling;
+    bool is_counted;           /* its content is in relay->content_size */
+    bool is_stale;             /* an operator changed it: what is not in flight is loaded again */
+    bool was_skipped;          /* the loader met it */
+    UT_hash_handle hh;
+};
+
+struct attempt {               /* what one attempt came to, for one or more recipients */
+    enum smtp_result_kind kind;
+    const char *stage;
+    int code;
+    struct slice status, text; /* text: the server's words, or ours where code is 0 */
+    struct slice host, address, tls;
+    bool has_dsn;              /* the host passes notices on (RFC 3461) */
+    int64_t connect_ms, transaction_ms;
+};
+
+struct job {                   /* one transaction to be: recipients of one item at one site */
+    struct job *next;
+    struct item *item;
+    struct route *route;
+    unsigned *recipients;      /* their places in item->queued */
+    size_t count, capacity;
+    uint64_t tried;            /* targets of the route, bit by bit, that failed this job */
+    struct attempt failure;    /* the last of them; texts in the item's arena */
+};
+
+struct site {                  /* hosts that are reached together (route.h N9) */
+    struct relay *relay;
+    char *name;                /* key */
+    const struct config_route *rule;
+    struct job *first, **last;
+    size_t waiting;
+    struct connection *connections;
+    size_t connection_count, connecting_count;
+    size_t window;             /* connections it may have now */
+    unsigned strikes;          /* host failures in a row */
+    int64_t dead_until_ms, next_start_ms; /* monotonic */
+    struct attempt failure;    /* why it is dead, or its last host failure; texts in the arena */
+    bool has_soft_failure;     /* among the failures since it last worked one was temporary */
+    struct arena arena;
+    struct event *timer;
+    bool is_dirty;
+    struct site *next_dirty;
+    UT_hash_handle hh;
+};
+
+struct host_mark {             /* an address that failed */
+    char address[64];          /* key: IP with port */
+    int64_t rests_until_ms, clear_until_ms; /* monotonic; clear: TLS failed there, go without */
+    UT_hash_handle hh;
+};
+
+struct relay {
+    struct relay_parts parts;
+    const struct config *config;
+    struct store *reader;
+    struct router *router;
+    SSL_CTX *tls;
+    struct event *soon, *wake;
+    int64_t wake_ms;           /* wall time of the next load; INT64_MAX = none */
+    bool is_behind;            /* the queue may hold due messages that are not in memory */
+    bool is_starved;           /* a site could not connect since all connections are in use */
+    struct item *items;
+    struct item *settling;
+    struct site *sites, *dirty;
+    struct host_mark *marks;
+    uint64_t content_size;
+    size_t connection_count, settles_in_flight;
+    uint64_t random;
+    uint64_t delivered, deferred, bounced;
+    int64_t started_ms;
+    void (*finished)(void *arg); /* set: finishing */
+    void *finished_arg;
+};
+
+/* relay.c */
+void relay_soon(struct relay *relay); /* dirty sites, gathered settles, loading: when the loop comes round */
+void relay_wake_at(struct relay *relay, int64_t wall_ms);
+uint32_t relay_random(struct relay *relay);
+void relay_check_finished(struct relay *relay);
+
+/* items.c */
+void item_start(struct relay *relay, struct queued *queued);
+void item_release(struct item *item, size_t count); /* so many recipients are done with; the last frees it */
+void item_destroy(struct item *item);
+/* The canonical message; false when it can't be read. */
+MUST_USE bool item_content(struct item *item, struct slice *ret_content, struct error *error);
+struct item *item_find(struct relay *relay, uint64_t id);
+
+/* site.c */
+void site_add(struct relay *relay, struct route *route, struct item *item, unsigned recipient);
+void site_requeue(struct site *site, struct job *job); /* to the front; taken over */
+void site_touch(struct site *site);    /* is looked at when the loop comes round */
+void site_dispatch(struct site *site); /* may free it */
+void site_destroy(struct site *site);
+struct job *site_take(struct site *site, const struct connection *connection); /* NULL: none for it now */
+void site_worked(struct site *site);
+void site_host_failed(struct site *site, const struct attempt *attempt, const char *address, bool was_usable);
+struct host_mark *site_mark(struct relay *relay, const char *address, bool is_made);
+void job_destroy(struct job *job);
+struct job *job_create(struct item *item, struct route *route, uint64_t tried);
+void job_add(struct job *job, unsigned recipient);
+/* Notes that the target with this address failed the job; true if another one is left. */
+bool job_tried(struct job *job, const char *address);
+void attempt_keep(struct arena *arena, const struct attempt *attempt, struct attempt *ret_kept);
+
+/* connection.c */
+void connection_open(struct site *site, struct route *route, const struct route_host *host,
+                     const struct route_address *address);
+void connection_wake(struct connection *connection); /* there may be work */
+void connection_settled(struct connection *connection); /* its outcome is committed */
+void connection_destroy(struct connection *connection);
+bool connection_is_idle(const struct connection *connection);
+const char *connection_address(const struct connection *connection);
+struct connection *connection_next(const struct connection *connection); /* of the site's list */
+
+/* settle.c */
+struct settle *settle_create(struct item *item);
+void settle_add(struct settle *settle, unsigned recipient, const struct attempt *attempt);
+void settle_submit(struct settle *settle, struct connection *connection); /* connection: told after the commit, or NULL */
+void settle_leave(struct settle *settle); /* the connection is gone */
+struct settle *settle_gathered(struct item *item); /* the one submitted when the loop comes round */
+
+#endif

@@ -1,0 +1,349 @@
+#include "relay/relay_private.h"
+
+#include "base/mem.h"
+#include "os/clock.h"
+#include "outcome/bounce.h"
+#include "relay/schedule.h"
+
+#include <event2/event.h>
+#include <stdlib.h>
+
+struct dsn_list { struct dsn_recipient *items; size_t count, capacity; };
+
+struct settle {
+    struct writer_job job;
+    struct relay *relay;
+    struct item *item;
+    struct connection *connection;
+    struct arena arena;
+    struct store_settlement *settlements;
+    size_t count, capacity;
+    struct dsn_list lists[DSN_EXPANDED + 1]; /* by enum dsn_action */
+    struct queued *notices;
+    struct badmail badmail;     /* name set: what a null sender can't be told */
+    struct slice badmail_content;
+    bool is_badmail_written, is_gone;
+    int64_t next_ms;            /* the earliest retry */
+    struct event *again;
+};
+
+struct settle *settle_create(struct item *item)
+{
+    struct settle *settle = mem_alloc(sizeof *settle);
+    settle->relay = item->relay;
+    settle->item = item;
+    settle->next_ms = INT64_MAX;
+    return settle;
+}
+
+static void settle_destroy(struct settle *settle)
+{
+    while (settle->notices) {
+        struct queued *notice = settle->notices;
+        settle->notices = notice->next;
+        queued_destroy(&notice);
+    }
+    if (settle->again)
+        event_free(settle->again);
+    arena_finish(&settle->arena);
+    free(settle);
+}
+
+struct settle *settle_gathered(struct item *item)
+{
+    if (!item->settle) {
+        item->settle = settle_create(item);
+        item->next_settling = item->relay->settling;
+        item->relay->settling = item;
+        relay_soon(item->relay);
+    }
+    return item->settle;
+}
+
+void settle_leave(struct settle *settle)
+{
+    settle->connection = NULL;
+}
+
+/* ---- what becomes of one recipient ---- */
+
+static void add_notice(struct settle *settle, enum dsn_action action, const struct store_recipient *recipient,
+                       const struct attempt *attempt, const struct store_settlement *settlement)
+{
+    struct dsn_list *list = &settle->lists[action];
+    if (!bounce_is_wanted(action, recipient->notify))
+        return;
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity ? 2 * list->capacity : 4;
+        list->items = arena_grow(&settle->arena, list->items, list->count, capacity, sizeof *list->items);
+        list->capacity = capacity;
+    }
+    list->items[list->count++] = (struct dsn_recipient){
+        .address = recipient->address, .orcpt = recipient->orcpt, .status = settlement->status,
+        .remote_mta = slice_is_absent(attempt->host) ? SLICE_NONE : arena_copy(&settle->arena, attempt->host),
+        .diagnostic = settlement->reply,
+        .is_smtp_diagnostic = attempt->code != 0 && !slice_is_absent(attempt->host),
+        .last_attempt_ms = settlement->last_attempt_ms,
+        .will_retry_until_ms = action == DSN_DELAYED ? settlement->next_ms : 0,
+    };
+}
+
+static void add_badmail(struct settle *settle, const struct store_recipient *recipient,
+                        const struct store_settlement *settlement)
+{
+    const struct store_message *message = &settle->item->queued->message;
+    struct badmail *bad = &settle->badmail;
+    if (slice_is_absent(bad->name)) {
+        char id[17];
+        store_id_text(message->id, id);
+        *bad = (struct badmail){
+            .name = slice_is_absent(message->pickup_name) ? arena_copy(&settle->arena, slice_make(id, 16))
+                                                          : message->pickup_name,
+            .reason = settlement->reply, .status = settlement->status, .owner = message->owner,
+            .sender = message->sender, .recipients = recipient->address, .id = message->id,
+            .time_ms = settlement->last_attempt_ms};
+        return;
+    }
+    struct buf all = {0};
+    buf_append(&all, bad->recipients);
+    buf_append_byte(&all, ' ');
+    buf_append(&all, recipient->address);
+    bad->recipients = arena_copy(&settle->arena, buf_slice(&all));
+    buf_finish(&all);
+}
+
+static void fail(struct settle *settle, const struct store_recipient *recipient, const struct attempt *attempt,
+                 const struct store_settlement *settlement)
+{
+    settle->relay->bounced++;
+    if (settle->item->queued->message.sender.size == 0)
+        add_badmail(settle, recipient, settlement);
+    else
+        add_notice(settle, DSN_FAILED, recipient, attempt, settlement);
+}
+
+static void defer(struct settle *settle, const struct store_recipient *recipient, const struct attempt *attempt,
+                  struct store_settlement *settlement)
+{
+    const struct config *config = settle->relay->config;
+    const struct store_message *message = &settle->item->queued->message;
+    const struct config_route *rule = config_route_find(config, recipient->domain);
+    const struct config_schedule *schedule = rule && rule->has_schedule ? &rule->schedule : &config->queue.schedule;
+    bool is_null = message->sender.size == 0;
+    int64_t now_ms = settlement->last_attempt_ms;
+    int64_t expires_ms = schedule_expires(config, schedule, message->arrived_ms, is_null);
+    if (now_ms >= expires_ms) {
+        settlement->state = STATE_EXPIRED;
+        settlement->status = SLICE("5.4.7");
+        fail(settle, recipient, attempt, settlement);
+        return;
+    }
+    settle->relay->deferred++;
+    settlement->state = attempt->kind == RESULT_UNKNOWN && config->queue.unknown == CONFIG_UNKNOWN_HOLD
+                            ? STATE_HELD : STATE_QUEUED;
+    settlement->next_ms =
+        schedule_next(schedule, settlement->attempts, now_ms, expires_ms, relay_random(settle->relay));
+    if (settlement->next_ms < settle->next_ms)
+        settle->next_ms = settlement->next_ms;
+    if (!is_null && !recipient->is_delay_noticed && schedule->delay_notice_ms
+        && now_ms - message->arrived_ms >= schedule->delay_notice_ms) {
+        settlement->is_delay_noticed = true;
+        struct store_settlement told = *settlement;
+        told.next_ms = expires_ms;
+        add_notice(settle, DSN_DELAYED, recipient, attempt, &told);
+    }
+}
+
+static void tell(struct settle *settle, const struct store_recipient *recipient, const struct attempt *attempt,
+                 const struct store_settlement *settlement)
+{
+    const struct store_message *message = &settle->item->queued->message;
+    enum event_kind kind = attempt->kind == RESULT_UNKNOWN           ? EVENT_UNKNOWN
+                           : settlement->state == STATE_DELIVERED    ? EVENT_DELIVERED
+                           : settlement->state == STATE_BOUNCED      ? EVENT_BOUNCED
+                           : settlement->state == STATE_EXPIRED      ? EVENT_EXPIRED
+                                                                     : EVENT_DEFERRED;
+    struct event event = EVENT(kind);
+    event.id = message->id;
+    event.pickup = message->pickup_name;
+    event.message_id = message->message_id;
+    event.sender = message->sender;
+    event.recipient = recipient->address;
+    event.host = attempt->host;
+    event.address = attempt->address;
+    event.tls = attempt->tls;
+    event.stage = slice_of(attempt->stage);
+    event.code = attempt->code;
+    event.status = settlement->status;
+    if (attempt->code && !slice_is_absent(attempt->host))
+        event.reply = attempt->text;
+    else
+        event.reason = attempt->text;
+    event.attempt = settlement->attempts;
+    event.next_ms = settlement->state == STATE_QUEUED ? settlement->next_ms : 0;
+    event.note = settlement->state == STATE_HELD ? SLICE("held: queue.answer_unknown") : SLICE_NONE;
+    event.delay_ms = settlement->last_attempt_ms - message->arrived_ms;
+    event.connect_ms = attempt->connect_ms;
+    event.transaction_ms = attempt->transaction_ms;
+    event_put(settle->relay->parts.log, &event);
+}
+
+void settle_add(struct settle *settle, unsigned number, const struct attempt *attempt)
+{
+    const struct store_recipient *recipient = &settle->item->queued->recipients[number];
+    if (settle->count == settle->capacity) {
+        size_t capacity = settle->capacity ? 4 * settle->capacity : 1;
+        settle->settlements =
+            arena_grow(&settle->arena, settle->settlements, settle->count, capacity, sizeof *settle->settlements);
+        settle->capacity = capacity;
+    }
+    struct store_settlement *settlement = &settle->settlements[settle->count++];
+    *settlement = (struct store_settlement){
+        .message_id = settle->item->id, .number = recipient->number, .attempts = recipient->attempts + 1,
+        .last_attempt_ms = clock_wall_ms(), .is_delay_noticed = recipient->is_delay_noticed,
+        .status = arena_copy(&settle->arena, attempt->status), .reply = arena_copy(&settle->arena, attempt->text),
+        .host = slice_is_absent(attempt->host) ? SLICE_NONE : arena_copy(&settle->arena, attempt->host),
+    };
+    if (attempt->kind == RESULT_DELIVERED) {
+        settlement->state = STATE_DELIVERED;
+        settle->relay->delivered++;
+        if (!attempt->has_dsn && (recipient->notify & NOTIFY_SUCCESS) && settle->item->queued->message.sender.size)
+            add_notice(settle, DSN_RELAYED, recipient, attempt, settlement);
+    } else if (attempt->kind == RESULT_FAILED) {
+        settlement->state = STATE_BOUNCED;
+        fail(settle, recipient, attempt, settlement);
+    } else {
+        defer(settle, recipient, attempt, settlement);
+    }
+    tell(settle, recipient, attempt, settlement);
+}
+
+/* ---- the commit ---- */
+
+static bool apply_settle(struct writer_job *job, struct store *store, struct error *error)
+{
+    struct settle *settle = (struct settle *)job;
+    event_flush(settle->relay->parts.log);
+    if (!slice_is_absent(settle->badmail.name) && !settle->is_badmail_written) {
+        if (!badmail_write(settle->relay->parts.badmail, settle->badmail_content, &settle->badmail, error))
+            return false;
+        settle->is_badmail_written = true;
+    }
+    for (size_t i = 0; i < settle->count; i++)
+        if (!store_settle(store, &settle->settlements[i], error))
+            return false;
+    for (const struct queued *notice = settle->notices; notice; notice = notice->next)
+        if (!queued_store(notice, store, error))
+            return false;
+    return store_finish_message(store, settle->item->id, &settle->is_gone, error);
+}
+
+static void tell_about(struct settle *settle, enum event_kind kind, uint64_t id, const char *note)
+{
+    const struct store_message *message = &settle->item->queued->message;
+    struct event event = EVENT(kind);
+    event.id = id;
+    event.about = id == message->id ? 0 : message->id;
+    event.pickup = message->pickup_name;
+    event.message_id = message->message_id;
+    event.note = slice_of(note);
+    event.delay_ms = clock_wall_ms() - message->arrived_ms;
+    event_put(settle->relay->parts.log, &event);
+}
+
+static void on_again(int fd, short what, void *arg)
+{
+    struct settle *settle = arg;
+    (void)fd;
+    (void)what;
+    writer_submit(settle->relay->parts.writer, &settle->job);
+}
+
+/* The outcome stands, the disk does not take it yet: it is kept and offered again, as a new transaction. */
+static void try_again(struct settle *settle)
+{
+    static const struct timeval wait = {.tv_sec = STORE_AGAIN_S};
+    struct event event = EVENT(EVENT_ERROR);
+    event.id = settle->item->id;
+    event.reason = slice_of(settle->job.error.text);
+    event.note = SLICE("an outcome could not be committed; it is tried again");
+    event_put(settle->relay->parts.log, &event);
+    event_flush(settle->relay->parts.log);
+    if (!settle->again)
+        settle->again = evtimer_new(settle->relay->parts.base, on_again, settle);
+    if (!settle->again)
+        mem_exhausted(sizeof *settle);
+    (void)evtimer_add(settle->again, &wait);
+}
+
+static void settle_done(struct writer_job *job)
+{
+    struct settle *settle = (struct settle *)job;
+    struct relay *relay = settle->relay;
+    if (!job->is_committed) {
+        try_again(settle);
+        return;
+    }
+    struct item *item = settle->item;
+    struct connection *connection = settle->connection;
+    struct queued *notices = settle->notices;
+    size_t count = settle->count;
+    settle->notices = NULL;
+    relay->settles_in_flight--;
+    if (settle->is_gone)
+        tell_about(settle, EVENT_DONE, item->id, NULL);
+    if (settle->next_ms != INT64_MAX)
+        relay_wake_at(relay, settle->next_ms);
+    settle_destroy(settle);
+    if (count)
+        item_release(item, count);
+    relay_accept(relay, notices);
+    if (connection)
+        connection_settled(connection);
+    relay_soon(relay); /* flushes the log, looks whether all is finished */
+}
+
+static void compose_notices(struct settle *settle)
+{
+    static const char *const notes[] = {"failed", "delayed", "delivered", "relayed", "expanded"};
+    struct slice content = SLICE("");
+    struct error error;
+    for (size_t action = 0; action < COUNT_OF(settle->lists); action++) {
+        const struct dsn_list *list = &settle->lists[action];
+        if (list->count == 0)
+            continue;
+        if (content.size == 0 && !item_content(settle->item, &content, &error))
+            content = SLICE("");
+        struct bounce bounce = {settle->relay->config, settle->relay->parts.ids, &settle->item->queued->message,
+                                content, (enum dsn_action)action, list->items, list->count};
+        struct queued *notice = bounce_compose(&settle->arena, &bounce);
+        if (!notice)
+            continue;
+        notice->next = settle->notices;
+        settle->notices = notice;
+        tell_about(settle, EVENT_NOTICE, notice->message.id, notes[action]);
+    }
+}
+
+static void prepare_badmail(struct settle *settle)
+{
+    struct error error;
+    if (slice_is_absent(settle->badmail.name))
+        return;
+    settle->badmail_content = SLICE("");
+    if (!item_content(settle->item, &settle->badmail_content, &error)) /* the reason is written all the same */
+        tell_about(settle, EVENT_WARNING, settle->item->id, error.text);
+    tell_about(settle, EVENT_BADMAIL, settle->item->id, "the null sender can't be told");
+}
+
+void settle_submit(struct settle *settle, struct connection *connection)
+{
+    settle->connection = connection;
+    settle->relay->settles_in_flight++;
+    compose_notices(settle);
+    prepare_badmail(settle);
+    settle->job.apply = apply_settle;
+    settle->job.done = settle_done;
+    settle->job.post = settle->relay->parts.post;
+    writer_submit(settle->relay->parts.writer, &settle->job);
+}

@@ -1,0 +1,269 @@
+#include "route/route_private.h"
+
+#include "base/mem.h"
+#include "os/clock.h"
+
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { CACHE_MAX = 50000 };
+
+/* ---- routes ---- */
+
+struct route *route_hold(struct route *route)
+{
+    route->references++;
+    return route;
+}
+
+void route_release(struct route **route)
+{
+    struct route *r = *route;
+    *route = NULL;
+    if (!r || --r->references)
+        return;
+    for (size_t i = 0; i < r->host_count; i++)
+        free(r->hosts[i].name);
+    free(r->hosts);
+    free(r->domain);
+    free(r->site);
+    free(r->reason);
+    free(r);
+}
+
+uint32_t router_random(struct router *router)
+{
+    router->random ^= router->random << 13;
+    router->random ^= router->random >> 7;
+    router->random ^= router->random << 17;
+    return (uint32_t)(router->random >> 32);
+}
+
+void route_shuffle(struct router *router, struct route *route)
+{
+    if (strcmp(route->source, "mx") != 0)
+        return; /* the config's order counts */
+    for (size_t first = 0, end; first < route->usable_count; first = end) {
+        for (end = first + 1; end < route->usable_count; end++)
+            if (route->hosts[end].preference != route->hosts[first].preference)
+                break;
+        for (size_t i = end - 1; i > first; i--) {
+            size_t other = first + router_random(router) % (i - first + 1);
+            struct route_host host = route->hosts[i];
+            route->hosts[i] = route->hosts[other];
+            route->hosts[other] = host;
+        }
+    }
+}
+
+/* What is given out from the cache: another order of equals each time (N1). */
+static struct route *shuffled(struct router *router, struct route *route)
+{
+    if (route->usable_count < 2)
+        return route_hold(route);
+    struct route *copy = mem_alloc(sizeof *copy);
+    *copy = *route;
+    copy->references = 1;
+    copy->domain = mem_copy_text(route->domain);
+    copy->site = mem_copy_text(route->site);
+    copy->reason = route->reason ? mem_copy_text(route->reason) : NULL;
+    copy->hosts = mem_alloc(route->host_count * sizeof *copy->hosts);
+    memcpy(copy->hosts, route->hosts, route->host_count * sizeof *copy->hosts);
+    for (size_t i = 0; i < route->host_count; i++)
+        copy->hosts[i].name = mem_copy_text(route->hosts[i].name);
+    route_shuffle(router, copy);
+    return copy;
+}
+
+/* ---- cache ---- */
+
+static void entry_destroy(struct cached *entry)
+{
+    struct router *router = entry->router;
+    if (entry->search)
+        search_cancel(entry->search);
+    while (entry->waiters) {
+        struct waiter *waiter = entry->waiters;
+        entry->waiters = waiter->next;
+        free(waiter);
+    }
+    HASH_DEL(router->cache, entry);
+    route_release(&entry->route);
+    free(entry->key);
+    free(entry);
+}
+
+/* Room for one more: what has expired goes, or else everything that is not being looked up. */
+static void make_room(struct router *router)
+{
+    struct cached *entry, *next;
+    int64_t now_ms = clock_mono_ms();
+    if (HASH_COUNT(router->cache) < CACHE_MAX)
+        return;
+    HASH_ITER(hh, router->cache, entry, next)
+        if (entry->route && entry->route->expires_ms <= now_ms)
+            entry_destroy(entry);
+    if (HASH_COUNT(router->cache) < CACHE_MAX)
+        return;
+    router_forget(router);
+}
+
+void router_forget(struct router *router)
+{
+    struct cached *entry, *next;
+    HASH_ITER(hh, router->cache, entry, next)
+        if (entry->route)
+            entry_destroy(entry);
+}
+
+static struct cached *entry_get(struct router *router, struct slice domain, struct slice reroute)
+{
+    struct buf key = {0};
+    struct cached *entry;
+    buf_append(&key, domain);
+    buf_append_byte(&key, '>');
+    buf_append(&key, reroute);
+    const char *text = buf_text(&key);
+    HASH_FIND(hh, router->cache, text, key.size, entry);
+    if (entry && entry->route && entry->route->expires_ms <= clock_mono_ms()) {
+        entry_destroy(entry);
+        entry = NULL;
+    }
+    if (entry) {
+        buf_finish(&key);
+        return entry;
+    }
+    make_room(router);
+    size_t size = key.size;
+    entry = mem_alloc(sizeof *entry);
+    entry->router = router;
+    entry->key = buf_take(&key);
+    HASH_ADD_KEYPTR(hh, router->cache, entry->key, size, entry);
+    return entry;
+}
+
+void search_done(struct cached *entry, struct route *route)
+{
+    struct waiter *waiters = entry->waiters;
+    entry->search = NULL;
+    entry->route = route;
+    entry->waiters = NULL;
+    (void)route_hold(route); /* the callbacks may forget the entry */
+    struct router *router = entry->router;
+    while (waiters) {
+        struct waiter *waiter = waiters;
+        waiters = waiter->next;
+        struct route *given = shuffled(router, route);
+        waiter->fn(waiter->arg, given);
+        route_release(&given);
+        free(waiter);
+    }
+    route_release(&route);
+}
+
+void route_lookup(struct router *router, struct slice domain, struct slice reroute, route_fn *fn, void *arg)
+{
+    struct cached *entry = entry_get(router, domain, reroute);
+    if (entry->route) {
+        struct route *given = shuffled(router, entry->route);
+        fn(arg, given);
+        route_release(&given);
+        return;
+    }
+    struct waiter *waiter = mem_alloc(sizeof *waiter);
+    *waiter = (struct waiter){fn, arg, entry->waiters};
+    bool is_first = !entry->waiters;
+    entry->waiters = waiter;
+    if (is_first)
+        search_start(entry, domain, reroute);
+}
+
+/* ---- life ---- */
+
+static void on_readable(int fd, short what, void *arg)
+{
+    struct router *router = arg;
+    (void)fd;
+    (void)what;
+    (void)ub_process(router->context); /* answers come to their callbacks */
+}
+
+static bool set_server(struct router *router, const char *server, struct error *error)
+{
+    char name[256], forward[300];
+    int port;
+    if (!address_split_port(slice_of(server), 53, name, &port))
+        return error_set(error, "dns.servers: %s: an address with or without a port was expected", server);
+    struct slice ip = slice_of(name);
+    if (ip.size > 2 && name[0] == '[')
+        ip = slice_make(name + 1, ip.size - 2);
+    (void)snprintf(forward, sizeof forward, "%.*s@%d", SLICE_FMT(ip), port);
+    int result = ub_ctx_set_fwd(router->context, forward);
+    return result == 0 || error_set(error, "dns.servers: %s: %s", server, ub_strerror(result));
+}
+
+static bool configure(struct router *router, struct error *error)
+{
+    static const char *const options[][2] = {
+        {"do-not-query-localhost:", "no"}, {"cache-max-negative-ttl:", "60"}, {"infra-host-ttl:", "30"},
+        {"edns-buffer-size:", "1232"},     {"use-caps-for-id:", "no"},       {"serve-expired:", "no"},
+        {"infra-keep-probing:", "yes"},
+    };
+    const struct config *config = router->config;
+    for (size_t i = 0; i < COUNT_OF(options); i++) {
+        int result = ub_ctx_set_option(router->context, options[i][0], options[i][1]);
+        if (result)
+            return error_set(error, "DNS: %s %s", options[i][0], ub_strerror(result));
+    }
+    for (size_t i = 0; i < config->dns.servers.count; i++)
+        if (!set_server(router, config->dns.servers.items[i], error))
+            return false;
+    /* A missing resolv.conf means a resolver on this host (resolv.conf(5)). */
+    if (config->dns.servers.count == 0 && ub_ctx_resolvconf(router->context, NULL) != 0
+        && !set_server(router, "127.0.0.1", error))
+        return false;
+    if (config->dns.trust_anchor && config->dns.trust_anchor[0]) {
+        int result = ub_ctx_add_ta_file(router->context, config->dns.trust_anchor);
+        if (result)
+            return error_set(error, "dns.trust_anchor: %s: %s", config->dns.trust_anchor, ub_strerror(result));
+    }
+    int result = ub_ctx_async(router->context, 1); /* its worker is a thread of ours, not a process */
+    return result == 0 || error_set(error, "DNS: %s", ub_strerror(result));
+}
+
+struct router *router_create(struct event_base *base, const struct config *config, struct error *error)
+{
+    struct router *router = mem_alloc(sizeof *router);
+    router->base = base;
+    router->config = config;
+    router->random = (uint64_t)clock_wall_ns() | 1;
+    router->context = ub_ctx_create();
+    if (!router->context)
+        (void)error_set(error, "DNS: libunbound has no memory");
+    if (!router->context || !configure(router, error)) {
+        router_destroy(&router);
+        return NULL;
+    }
+    router->readable = event_new(base, ub_fd(router->context), EV_READ | EV_PERSIST, on_readable, router);
+    if (!router->readable || event_add(router->readable, NULL) != 0) {
+        (void)error_set(error, "DNS: can't watch libunbound");
+        router_destroy(&router);
+    }
+    return router;
+}
+
+void router_destroy(struct router **router)
+{
+    struct router *r = *router;
+    struct cached *entry, *next;
+    if (!r)
+        return;
+    HASH_ITER(hh, r->cache, entry, next)
+        entry_destroy(entry);
+    if (r->readable)
+        event_free(r->readable);
+    ub_ctx_delete(r->context);
+    free(r);
+    *router = NULL;
+}

@@ -1,0 +1,585 @@
+#include "route/route_private.h"
+
+#include "base/mem.h"
+#include "os/clock.h"
+
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { TYPE_A = 1, TYPE_MX = 15, TYPE_AAAA = 28, CLASS_IN = 1, RCODE_NXDOMAIN = 3, TARGETS = 500 };
+
+struct query {                /* one question to libunbound */
+    struct search *search;    /* NULL: nobody waits any more */
+    struct router *router;
+    size_t host;              /* whose addresses; unused for MX */
+    int type;
+    int async_id;
+    struct query *next;       /* of the search's list */
+};
+
+struct found { struct route_address list[ROUTE_ADDRESSES_MAX]; size_t count; };
+
+struct candidate {            /* a host under way */
+    char *name;
+    int port;
+    unsigned preference;
+    bool is_trusted;          /* the config names it: its address may be private */
+    bool is_temporary, is_private, is_secure;
+    const char *problem;
+    struct found v4, v6;
+    char private_text[64];
+};
+
+struct search {
+    struct cached *entry;
+    struct router *router;
+    const struct config_route *rule;
+    char *domain;
+    const char *source;
+    struct query *queries;
+    size_t pending;
+    struct event *timer;
+    struct candidate *hosts;
+    size_t host_count;
+    int64_t ttl_s;
+    bool is_secure;
+    bool has_us;              /* we stood among the MX hosts (N5) */
+    bool is_mx_dead;          /* direct_first: the MX look-up failed, its reason is `failure` */
+};
+
+static void finish(struct search *search);
+static void ask_addresses(struct search *search);
+
+/* ---- ends ---- */
+
+static void search_destroy(struct search *search)
+{
+    while (search->queries) {
+        struct query *query = search->queries;
+        search->queries = query->next;
+        if (ub_cancel(search->router->context, query->async_id) == 0)
+            free(query);
+        else
+            query->search = NULL; /* its answer is already on the way: freed by the callback */
+    }
+    for (size_t i = 0; i < search->host_count; i++)
+        free(search->hosts[i].name);
+    free(search->hosts);
+    if (search->timer)
+        event_free(search->timer);
+    free(search->domain);
+    free(search);
+}
+
+void search_cancel(struct search *search)
+{
+    search_destroy(search);
+}
+
+static struct route *route_create(struct search *search, enum route_kind kind)
+{
+    struct route *route = mem_alloc(sizeof *route);
+    int64_t ttl_s = search->ttl_s > TTL_CAP_S ? TTL_CAP_S : search->ttl_s < TTL_FLOOR_S ? TTL_FLOOR_S : search->ttl_s;
+    if (kind == ROUTE_DEFERRED)
+        ttl_s = TTL_TEMPORARY_S;
+    route->kind = kind;
+    route->domain = mem_copy_text(search->domain);
+    route->rule = search->rule;
+    route->source = search->source;
+    route->is_secure = search->is_secure;
+    route->references = 1;
+    route->expires_ms = clock_mono_ms() + ttl_s * 1000;
+    return route;
+}
+
+static void conclude(struct search *search, struct route *route)
+{
+    struct cached *entry = search->entry;
+    search_destroy(search);
+    search_done(entry, route);
+}
+
+static void fail(struct search *search, int code, const char *status, const char *reason)
+{
+    struct route *route = route_create(search, code == 451 ? ROUTE_DEFERRED : ROUTE_FAILED);
+    route->code = code;
+    (void)snprintf(route->status, sizeof route->status, "%s", status);
+    struct buf text = {0};
+    buf_printf(&text, "%s: %s", search->domain, reason);
+    route->reason = buf_take(&text);
+    conclude(search, route);
+}
+
+/* ---- hosts ---- */
+
+static struct candidate *add_host(struct search *search, const char *name, int port, unsigned preference)
+{
+    search->hosts = mem_resize(search->hosts, (search->host_count + 1) * sizeof *search->hosts);
+    struct candidate *host = &search->hosts[search->host_count++];
+    *host = (struct candidate){.name = mem_copy_text(name), .port = port, .preference = preference};
+    return host;
+}
+
+static int port_of(const struct search *search)
+{
+    return search->rule && search->rule->port ? search->rule->port : search->router->config->delivery.port;
+}
+
+static void add_config_host(struct search *search, const char *text, unsigned preference)
+{
+    char name[256];
+    int port;
+    if (!address_split_port(slice_of(text), port_of(search), name, &port))
+        return;
+    add_host(search, name, port, preference)->is_trusted = true;
+}
+
+static void add_rule_hosts(struct search *search)
+{
+    unsigned preference = 0x10000; /* behind every MX */
+    for (size_t i = 0; search->rule && i < search->rule->hosts.count; i++)
+        add_config_host(search, search->rule->hosts.items[i], preference++);
+}
+
+static void add_address(struct search *search, struct candidate *host, const struct route_address *address)
+{
+    struct found *found = address->to.any.sa_family == AF_INET ? &host->v4 : &host->v6;
+    const struct config *config = search->router->config;
+    if (!host->is_trusted && !config->dns.is_private_allowed && !route_address_is_public(&address->to.any)) {
+        host->is_private = true;
+        route_address_text(address, host->private_text, sizeof host->private_text);
+        return;
+    }
+    if (found->count < ROUTE_ADDRESSES_MAX)
+        found->list[found->count++] = *address;
+}
+
+/* The config's own addresses for that name; false if it has none. */
+static bool add_overrides(struct search *search, struct candidate *host)
+{
+    const struct config_list *list = &search->router->config->dns.hosts;
+    struct route_address address;
+    bool is_found = false;
+    for (size_t i = 0; i < list->count; i++) {
+        struct slice value = slice_of(list->items[i]);
+        struct slice name = slice_trim(slice_cut(&value, '='));
+        if (!slice_equals_nocase(name, slice_of(host->name))
+            || !address_from_text(slice_trim(value), host->port, &address))
+            continue;
+        host->is_trusted = is_found = true;
+        add_address(search, host, &address);
+    }
+    return is_found;
+}
+
+static bool has_override(const struct config *config, struct slice wanted)
+{
+    for (size_t i = 0; i < config->dns.hosts.count; i++) {
+        struct slice value = slice_of(config->dns.hosts.items[i]);
+        if (slice_equals_nocase(slice_trim(slice_cut(&value, '=')), wanted))
+            return true;
+    }
+    return false;
+}
+
+/* ---- questions ---- */
+
+static void on_mx(struct search *search, const struct ub_result *result);
+
+static void on_address(struct search *search, size_t place, const struct ub_result *result)
+{
+    struct candidate *host = &search->hosts[place];
+    struct route_address address = {0};
+    if (!result || result->bogus || (result->rcode != 0 && result->rcode != RCODE_NXDOMAIN)) {
+        host->is_temporary = true;
+        return;
+    }
+    if (result->havedata && result->ttl < search->ttl_s)
+        search->ttl_s = result->ttl;
+    host->is_secure = result->secure;
+    for (size_t i = 0; result->havedata && result->data[i]; i++) {
+        if (result->qtype == TYPE_A && result->len[i] == 4) {
+            address.to.v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)host->port)};
+            memcpy(&address.to.v4.sin_addr, result->data[i], 4);
+            add_address(search, host, &address);
+        } else if (result->qtype == TYPE_AAAA && result->len[i] == 16) {
+            address.to.v6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)host->port)};
+            memcpy(&address.to.v6.sin6_addr, result->data[i], 16);
+            add_address(search, host, &address);
+        }
+    }
+}
+
+static void on_answer(void *arg, int problem, struct ub_result *result)
+{
+    struct query *query = arg;
+    struct search *search = query->search;
+    size_t host = query->host;
+    int type = query->type;
+    if (search) {
+        struct query **at = &search->queries;
+        while (*at != query)
+            at = &(*at)->next;
+        *at = query->next;
+    }
+    free(query);
+    if (problem) {
+        ub_resolve_free(result);
+        result = NULL;
+    }
+    if (search) {
+        search->pending--;
+        if (type == TYPE_MX)
+            on_mx(search, result);
+        else {
+            on_address(search, host, result);
+            if (search->pending == 0)
+                finish(search);
+        }
+    }
+    ub_resolve_free(result);
+}
+
+static bool ask(struct search *search, const char *name, int type, size_t host)
+{
+    struct query *query = mem_alloc(sizeof *query);
+    *query = (struct query){.search = search, .router = search->router, .host = host, .type = type,
+                            .next = search->queries};
+    if (ub_resolve_async(search->router->context, name, type, CLASS_IN, query, on_answer, &query->async_id)) {
+        free(query);
+        return false;
+    }
+    search->queries = query;
+    search->pending++;
+    return true;
+}
+
+static void ask_addresses(struct search *search)
+{
+    const struct config *config = search->router->config;
+    struct route_address literal;
+    for (size_t i = 0; i < search->host_count; i++) {
+        struct candidate *host = &search->hosts[i];
+        bool is_asked = false;
+        if (host->problem || add_overrides(search, host))
+            continue;
+        if (address_from_text(slice_of(host->name), host->port, &literal)) {
+            add_address(search, host, &literal);
+            continue;
+        }
+        if (config->dns.is_ipv4)
+            is_asked = ask(search, host->name, TYPE_A, i) || is_asked;
+        if (config->dns.is_ipv6)
+            is_asked = ask(search, host->name, TYPE_AAAA, i) || is_asked;
+        host->is_temporary = !is_asked;
+    }
+    if (search->pending == 0)
+        finish(search);
+}
+
+/* ---- MX ---- */
+
+/* A name in wire form as text; "" is the root. False if it is none (RFC 1035 3.1). */
+static bool name_from_wire(const uint8_t *wire, size_t size, char ret_name[256])
+{
+    size_t at = 0, out = 0;
+    while (at < size && wire[at]) {
+        size_t label = wire[at++];
+        if (label > 63 || at + label > size || out + label + 1 >= 255)
+            return false;
+        if (out)
+            ret_name[out++] = '.';
+        for (size_t i = 0; i < label; i++) {
+            uint8_t c = wire[at + i];
+            if (c <= 0x20 || c >= 0x7f || c == '.')
+                return false;
+            ret_name[out++] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+        }
+        at += label;
+    }
+    ret_name[out] = '\0';
+    return at < size;
+}
+
+static void add_mx(struct search *search, const uint8_t *data, size_t size, bool *ret_has_root)
+{
+    char name[256];
+    struct route_address literal;
+    if (size < 3 || !name_from_wire(data + 2, size - 2, name))
+        return;
+    if (name[0] == '\0') {
+        *ret_has_root = true;
+        return;
+    }
+    struct candidate *host = add_host(search, name, port_of(search), (unsigned)data[0] << 8 | data[1]);
+    if (address_from_text(slice_of(name), 25, &literal))
+        host->problem = "an address where the name of a host was expected";
+}
+
+static int by_preference(const void *a, const void *b)
+{
+    const struct candidate *one = a, *other = b;
+    return (one->preference > other->preference) - (one->preference < other->preference);
+}
+
+static void drop_from(struct search *search, size_t first)
+{
+    for (size_t i = first; i < search->host_count; i++)
+        free(search->hosts[i].name);
+    if (first < search->host_count)
+        search->host_count = first;
+}
+
+/* N5: ourselves, and all that are not better. */
+static void drop_ourselves(struct search *search)
+{
+    struct slice us = slice_of(search->router->config->hostname);
+    for (size_t i = 0; i < search->host_count; i++) {
+        if (!slice_equals_nocase(slice_of(search->hosts[i].name), us))
+            continue;
+        size_t first = i;
+        while (first > 0 && search->hosts[first - 1].preference == search->hosts[i].preference)
+            first--;
+        drop_from(search, first);
+        search->has_us = true;
+        return;
+    }
+}
+
+static void use_mx(struct search *search, const struct ub_result *result)
+{
+    bool has_root = false;
+    for (size_t i = 0; result->data[i] && search->host_count < 10 * ROUTE_HOSTS_MAX * 10; i++)
+        add_mx(search, (const uint8_t *)result->data[i], (size_t)result->len[i], &has_root);
+    if (search->host_count == 0) {
+        if (has_root)
+            fail(search, 556, "5.1.10", "the domain takes no mail (null MX, RFC 7505)");
+        else
+            fail(search, 550, "5.4.4", "its MX records are malformed");
+        return;
+    }
+    qsort(search->hosts, search->host_count, sizeof *search->hosts, by_preference);
+    drop_ourselves(search);
+    if (search->host_count == 0) {
+        fail(search, 550, "5.4.6", "the best mail exchanger is this relay itself, which does not take it: a loop");
+        return;
+    }
+    drop_from(search, ROUTE_HOSTS_MAX);
+    if (search->rule && search->rule->is_direct_first)
+        add_rule_hosts(search);
+    ask_addresses(search);
+}
+
+static void no_mx(struct search *search, int code, const char *status, const char *reason)
+{
+    if (search->rule && search->rule->is_direct_first && search->rule->hosts.count) {
+        search->source = "route";
+        add_rule_hosts(search);
+        ask_addresses(search);
+    } else {
+        fail(search, code, status, reason);
+    }
+}
+
+static void on_mx(struct search *search, const struct ub_result *result)
+{
+    char reason[200];
+    if (result && result->havedata && result->ttl < search->ttl_s)
+        search->ttl_s = result->ttl;
+    if (result && !result->havedata && result->ttl > 0)
+        search->ttl_s = result->ttl < 60 ? result->ttl : 60;
+    if (!result) {
+        no_mx(search, 451, "4.4.3", "the MX look-up failed");
+    } else if (result->bogus) {
+        (void)snprintf(reason, sizeof reason, "the DNSSEC signatures of its MX answer are wrong: %s",
+                       result->why_bogus ? result->why_bogus : "bogus");
+        no_mx(search, 451, "4.4.3", reason);
+    } else if (result->nxdomain || result->rcode == RCODE_NXDOMAIN) {
+        no_mx(search, 550, "5.1.2", "domain does not exist (NXDOMAIN)");
+    } else if (result->rcode != 0) {
+        (void)snprintf(reason, sizeof reason, "the name servers could not answer the MX look-up (%s)",
+                       result->rcode == 2 ? "SERVFAIL" : result->rcode == 5 ? "REFUSED" : "an error");
+        no_mx(search, 451, "4.4.3", reason);
+    } else if (result->havedata) {
+        search->is_secure = result->secure;
+        use_mx(search, result);
+    } else {
+        search->source = "implicit mx";
+        (void)add_host(search, search->domain, port_of(search), 0);
+        if (search->rule && search->rule->is_direct_first)
+            add_rule_hosts(search);
+        ask_addresses(search);
+    }
+}
+
+/* ---- the route ---- */
+
+/* Families in turn, IPv6 first: a dead family costs one try (N1). */
+static void fill_host(const struct candidate *from, struct route_host *to)
+{
+    *to = (struct route_host){.name = mem_copy_text(from->name), .preference = from->preference,
+                              .problem = from->problem, .is_secure = from->is_secure};
+    for (size_t i = 0; i < ROUTE_ADDRESSES_MAX && to->address_count < ROUTE_ADDRESSES_MAX; i++) {
+        if (i < from->v6.count)
+            to->addresses[to->address_count++] = from->v6.list[i];
+        if (i < from->v4.count && to->address_count < ROUTE_ADDRESSES_MAX)
+            to->addresses[to->address_count++] = from->v4.list[i];
+    }
+    if (to->address_count == 0 && !to->problem)
+        to->problem = from->is_temporary ? "its address look-up failed"
+                      : from->is_private ? "it resolves to a private address"
+                                         : "it has no address";
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* N9: rule, then hosts with preference and addresses, in an order that chance doesn't change. */
+static char *site_name(const struct search *search, const struct route *route)
+{
+    char *texts[TARGETS], address[64];
+    size_t count = 0;
+    struct buf name = {0};
+    for (size_t i = 0; i < route->usable_count; i++) {
+        const struct route_host *host = &route->hosts[i];
+        for (size_t k = 0; k < host->address_count && count < TARGETS; k++) {
+            struct buf text = {0};
+            route_address_text(&host->addresses[k], address, sizeof address);
+            buf_printf(&text, "%05u %s %s", host->preference, host->name, address);
+            texts[count++] = buf_take(&text);
+        }
+    }
+    qsort(texts, count, sizeof *texts, by_text);
+    if (search->rule)
+        buf_printf(&name, "%s: ", search->rule->pattern);
+    for (size_t i = 0; i < count; i++) {
+        buf_append_text(&name, texts[i]);
+        buf_append_byte(&name, '\n');
+        free(texts[i]);
+    }
+    return buf_take(&name);
+}
+
+static void fail_unusable(struct search *search)
+{
+    char reason[400];
+    const char *private_text = NULL;
+    bool is_temporary = false;
+    for (size_t i = 0; i < search->host_count; i++) {
+        is_temporary = is_temporary || search->hosts[i].is_temporary;
+        if (search->hosts[i].is_private)
+            private_text = search->hosts[i].private_text;
+    }
+    if (is_temporary) {
+        fail(search, 451, "4.4.3", "the address look-up of its mail hosts failed");
+    } else if (private_text) {
+        (void)snprintf(reason, sizeof reason, "resolves to a private address (%s), which dns.allow_private refuses",
+                       private_text);
+        fail(search, 550, "5.4.4", reason);
+    } else if (strcmp(search->source, "implicit mx") == 0) {
+        fail(search, 550, "5.4.4", "it has neither MX nor address records");
+    } else {
+        fail(search, 550, "5.4.4", "none of its mail hosts has an address");
+    }
+}
+
+static void finish(struct search *search)
+{
+    size_t usable = 0;
+    for (size_t i = 0; i < search->host_count; i++) {
+        const struct candidate *host = &search->hosts[i];
+        usable += !host->problem && host->v4.count + host->v6.count > 0;
+    }
+    if (usable == 0) {
+        fail_unusable(search);
+        return;
+    }
+    struct route *route = route_create(search, ROUTE_HOSTS);
+    route->hosts = mem_alloc(search->host_count * sizeof *route->hosts);
+    route->host_count = search->host_count;
+    size_t behind = usable;
+    for (size_t i = 0; i < search->host_count; i++) {
+        const struct candidate *host = &search->hosts[i];
+        bool is_usable = !host->problem && host->v4.count + host->v6.count > 0;
+        fill_host(host, &route->hosts[is_usable ? route->usable_count++ : behind++]);
+    }
+    route->site = site_name(search, route);
+    route_shuffle(search->router, route);
+    conclude(search, route);
+}
+
+/* ---- beginnings ---- */
+
+static void on_timeout(int fd, short what, void *arg)
+{
+    struct search *search = arg;
+    char reason[100];
+    (void)fd;
+    (void)what;
+    /* Hosts whose addresses are known are tried rather than waited for. */
+    for (size_t i = 0; i < search->host_count; i++) {
+        struct candidate *host = &search->hosts[i];
+        if (host->v4.count + host->v6.count > 0) {
+            search->ttl_s = TTL_FLOOR_S;
+            finish(search);
+            return;
+        }
+    }
+    (void)snprintf(reason, sizeof reason, "the name servers did not answer in %lld s",
+                   (long long)((search->router->config->dns.timeout_ms + 999) / 1000));
+    fail(search, 451, "4.4.3", reason);
+}
+
+static void start_literal(struct search *search)
+{
+    struct route_address address;
+    search->source = "literal";
+    struct candidate *host = add_host(search, search->domain, port_of(search), 0);
+    if (address_from_text(slice_of(search->domain), host->port, &address)) {
+        add_address(search, host, &address);
+        finish(search);
+    } else {
+        fail(search, 550, "5.1.3", "no address literal that could be connected to");
+    }
+}
+
+void search_start(struct cached *entry, struct slice domain, struct slice reroute)
+{
+    struct router *router = entry->router;
+    const struct config *config = router->config;
+    struct search *search = mem_alloc(sizeof *search);
+    struct timeval wait = {config->dns.timeout_ms / 1000, config->dns.timeout_ms % 1000 * 1000};
+    search->entry = entry;
+    search->router = router;
+    search->domain = slice_copy(domain);
+    search->rule = config_route_find(config, domain);
+    search->source = "mx";
+    search->ttl_s = TTL_CAP_S;
+    search->timer = evtimer_new(router->base, on_timeout, search);
+    if (!search->timer || evtimer_add(search->timer, &wait) != 0)
+        mem_exhausted(sizeof *search);
+    entry->search = search;
+    bool has_rule_hosts = search->rule && search->rule->hosts.count && !search->rule->is_direct_first;
+    if (reroute.size) {
+        search->source = "reroute";
+        char *text = slice_copy(reroute);
+        add_config_host(search, text, 0);
+        free(text);
+        ask_addresses(search);
+    } else if (has_rule_hosts) {
+        search->source = "route";
+        add_rule_hosts(search);
+        ask_addresses(search);
+    } else if (domain.size && domain.data[0] == '[') {
+        start_literal(search);
+    } else if (has_override(config, domain)) {
+        search->source = "hosts";
+        (void)add_host(search, search->domain, port_of(search), 0);
+        ask_addresses(search);
+    } else if (!ask(search, search->domain, TYPE_MX, 0)) {
+        fail(search, 451, "4.4.3", "the MX look-up could not be asked");
+    }
+}
