@@ -185,6 +185,8 @@ static bool is_type(struct slice text)
 static void put_original_recipient(const struct dsn *dsn, struct slice orcpt,
                                    struct buf *out)
 {
+    if (orcpt.size == 0)
+        return;
     struct slice value = orcpt;
     struct slice type = slice_cut(&value, ';');
     if (!is_type(type))

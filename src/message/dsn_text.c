@@ -36,6 +36,7 @@ static const struct { const char *status, *advice; } advices[] = {
     {".4.6.", "The message went round in a loop. Show this report to your mail administrator."},
     {".4.", "The server could not be reached in the time allowed. Send it again later."},
     {".5.3.", "There were too many recipients. Send it to fewer at a time."},
+    {".6.7.", "The server takes plain ASCII addresses only. Ask the recipient for one."},
     {".6.", "The server can't take a message of this form. Ask your mail administrator."},
     {".7.", "The server's rules forbid it. Show its answer to your mail administrator."},
 };

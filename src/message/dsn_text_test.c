@@ -213,6 +213,7 @@ static void text_says_who_answered_what_and_what_to_do(void **state)
          {"\r\n    The reason:\r\n        550 x\r\n", "could not be reached"}},
         {"4.4.7", "mx.d.org", true, {"could not be reached"}},
         {"5.4.6", NULL, false, {"loop"}},
+        {"5.6.7", "mx.d.org", true, {"plain ASCII"}},
         {"5.7.26", "mx.d.org", true, {"rules forbid"}},
         {"5.0.0", "mx.d.org", true, {"Check the address"}},
         {"junk", "mx.d.org", true, {"Check the address"}},

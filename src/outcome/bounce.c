@@ -73,9 +73,9 @@ struct queued *bounce_compose(struct arena *arena, const struct bounce *bounce)
     struct dsn_report report = {
         .action = bounce->action, .host = slice_of(bounce->config->hostname),
         .queue_id = slice_make(id_text, 16), .original_id = slice_make(original_id, 16),
-        .sender = original->sender, .envid = original->envid, .ret = (enum envelope_ret)original->ret,
+        .sender = original->sender, .from = slice_of(bounce->config->bounce.from), .envid = original->envid, .ret = (enum envelope_ret)original->ret,
         .arrival_ms = original->arrived_ms, .now_ms = now_ms, .zone_s = clock_zone_s(now_ms),
-        .original = bounce->content,
+        .original = bounce->content, .is_header_only = bounce->content.size < original->size,
         .returned_size_max = size_max > STORE_INLINE_SIZE_MAX / 2 ? STORE_INLINE_SIZE_MAX / 2 : size_max,
         .recipients = bounce->recipients, .recipient_count = bounce->recipient_count,
     };

@@ -229,7 +229,14 @@ static bool configure(struct router *router, struct error *error)
             return error_set(error, "dns.trust_anchor: %s: %s", config->dns.trust_anchor, ub_strerror(result));
     }
     int result = ub_ctx_async(router->context, 1); /* its worker is a thread of ours, not a process */
-    return result == 0 || error_set(error, "DNS: %s", ub_strerror(result));
+    if (result)
+        return error_set(error, "DNS: %s", ub_strerror(result));
+    /* Zones that libunbound answers by itself: what is private is for the resolver that was named to say. From here on
+     * the context takes no more settings. */
+    static const char *const zones[] = {"test.", "home.arpa."};
+    for (size_t i = 0; i < COUNT_OF(zones); i++)
+        (void)ub_ctx_zone_remove(router->context, zones[i]);
+    return true;
 }
 
 struct router *router_create(struct event_base *base, const struct config *config, struct error *error)
