@@ -158,6 +158,17 @@ static ptrdiff_t address_end(struct slice line)
     return -1;
 }
 
+/* The next parameter: up to a ";", but for the one that parts the type from the address in ORCPT=rfc822;a@b. */
+static struct slice cut_parameter(struct slice *words)
+{
+    struct slice whole = *words;
+    struct slice word = slice_cut(words, ';');
+    if (!slice_starts_nocase(word, SLICE("ORCPT=")) || word.size == whole.size)
+        return slice_trim(word);
+    struct slice address = slice_cut(words, ';');
+    return slice_trim(slice_first(whole, word.size + 1 + address.size));
+}
+
 /* Cuts the ESMTP parameters off the line: they stand behind the address's ">", or behind a bare address. */
 static bool split_parameters(struct slice *line, struct parameters *parameters, struct slice *ret_bad)
 {
@@ -174,7 +185,7 @@ static bool split_parameters(struct slice *line, struct parameters *parameters, 
     while (rest.size) {
         struct slice words = slice_cut(&rest, ' ');
         while (words.size) {
-            struct slice word = slice_trim(slice_cut(&words, ';'));
+            struct slice word = cut_parameter(&words);
             if (word.size && slice_find_byte(word, '=') < 0 && !slice_equals_nocase(word, SLICE("SMTPUTF8")))
                 continue; /* a word of a name behind the address */
             if (word.size && !read_parameter(word, parameters)) {

@@ -115,7 +115,8 @@ static int64_t rest_ms(const struct site *site)
     return schedule->retry_ms[0] < HOST_REST_MS ? schedule->retry_ms[0] : HOST_REST_MS;
 }
 
-/* The first address of the job's route that neither failed it nor rests. */
+/* The first address of the job's route that neither failed it nor rests. A site that has not failed itself yet tries one
+ * that rests because of another. */
 static bool target_choose(struct site *site, const struct job *job, const struct route_host **ret_host,
                           const struct route_address **ret_address)
 {
@@ -126,7 +127,7 @@ static bool target_choose(struct site *site, const struct job *job, const struct
             continue;
         route_address_text(*ret_address, text, sizeof text);
         const struct host_mark *mark = site_mark(site->relay, text, false);
-        if (!mark || mark->rests_until_ms <= now_ms)
+        if (!mark || mark->rests_until_ms <= now_ms || !site->failure.stage)
             return true;
     }
     return false;

@@ -141,7 +141,7 @@ class ScriptedNameServer:
         name, kind = question.name.to_text(omit_final_dot=True).lower(), dns.rdatatype.to_text(question.rdtype)
         self.asked.append((name, kind, is_tcp))
         reply = self.handler(name, kind, query, is_tcp)
-        return reply.to_wire() if isinstance(reply, dns.message.Message) else reply
+        return reply.to_wire(max_size=65535) if isinstance(reply, dns.message.Message) else reply
 
     def close(self):
         for server in self.servers:

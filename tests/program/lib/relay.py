@@ -179,8 +179,9 @@ class Relay:
         found = []
         for reason in sorted(self.badmail.glob("*.BDR")):
             stem = reason.with_suffix("")
-            properties = json.loads(stem.with_suffix(".BDP").read_text()) if stem.with_suffix(".BDP").exists() else {}
-            if name is None or properties.get("pickup") == name or stem.name.startswith(str(name)):
+            about = stem.parent / (stem.name + ".BDP")
+            properties = json.loads(about.read_text()) if about.exists() else {}
+            if name is None or properties.get("file") == name or stem.name.startswith(str(name)):
                 bad = stem.parent / (stem.name + ".BAD")
                 found.append((bad.read_bytes() if bad.is_file() else None, reason.read_text(), properties))
         assert len(found) == 1, f"{len(found)} files in Badmail for {name}: {sorted(os.listdir(self.badmail))}"

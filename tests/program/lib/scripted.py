@@ -147,6 +147,8 @@ class Session:
 
     def finish(self):
         self.transaction.is_whole = True
+        if not self.transaction.recipients:
+            return  # RFC 2920 3.1: no recipient was taken, yet DATA had been sent: nothing but the end mark
         self.server.transactions.append(self.transaction)
 
     def secure(self):

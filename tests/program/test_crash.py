@@ -1,0 +1,46 @@
+"""kill -9 at random moments of a drain: nothing lost, nothing taken twice, few duplicates."""
+import collections
+import random
+
+from lib import mail
+
+FILES, KILLS, CONNECTIONS = 5000, 50, 20
+
+
+def test_kill_9_during_a_drain(relay_to, make_sink, quick):
+    files, kills = (500, 5) if quick else (FILES, KILLS)
+    sink = make_sink()
+    relay = relay_to(sink, {"delivery": {"connections_per_site": CONNECTIONS}, "queue": {"retry_first": "100ms"}},
+                     start=False)
+    names = [f"m{number}.eml" for number in range(files)]
+    for number, name in enumerate(names):
+        relay.drop(name, mail.message(to=f"user{number}@d{number % 100}.test", subject=name))
+    chance = random.Random(7)
+    relay.start(wait=False)
+    for _ in range(kills):
+        chance_s = chance.uniform(0.02, 0.4)
+        try:
+            relay.process.wait(chance_s)
+            raise AssertionError(relay.tail())
+        except TimeoutError:
+            pass
+        except Exception as error:
+            if "timed out" not in str(error):
+                raise
+        relay.kill()
+        relay.start(wait=False)
+    relay._wait(lambda: len(relay.events("started")) > 0, "a start", 20)
+    relay.wait_empty(240)
+    relay.stop()
+    arrived = collections.Counter(message["to"][0] if isinstance(message["to"], list) else message["to"]
+                                  for message in sink.messages())
+    assert len(arrived) == files, f"{files - len(arrived)} lost"
+    duplicates = sum(arrived.values()) - files
+    assert duplicates <= kills * CONNECTIONS, duplicates
+    taken = collections.Counter()
+    ids = collections.defaultdict(set)
+    for event in relay.events("delivered"):
+        ids[event["pickup"]].add(event["id"])
+    taken.update({name: len(found) for name, found in ids.items()})
+    assert max(taken.values()) == 1, [name for name, count in taken.items() if count > 1]
+    print(f"{kills} kills: 0 lost, 0 taken twice, {duplicates} duplicates at the server")
