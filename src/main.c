@@ -1,6 +1,7 @@
 /* mailroot: one program, a table of sub-commands. */
 #include "cli/command.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,9 +9,13 @@ const struct command command_table[] = {
     {"check", command_check, "read the config and say every mistake", "[--defaults]"},
     {"lint", command_lint, "what would be done with a message file, offline", "FILE..."},
     {"queue", command_queue, "list, show, hold, release, retry, remove, reroute, export, repair", "VERB [ID...]"},
+    {"route", command_route, "where an address's mail would go, sending nothing", "ADDRESS"},
     {"run", command_run, "run the relay in the foreground", "[-c FILE] [-o KEY=VALUE...]"},
+    {"sendmail", command_sendmail, "submit a ready message, sendmail(1)-compatible", "[-t] [-i] [-f SENDER] [RECIPIENT...]"},
     {"sink", command_sink, "a catch-all SMTP server for tests", "[--listen ADDRESS:PORT] [--dir DIR]"},
     {"status", command_status, "the relay and its queue at a glance", ""},
+    {"trace", command_trace, "all that happened to a message", "NAME|MESSAGE-ID|QUEUE-ID|RECIPIENT..."},
+    {"wait", command_wait, "wait for a pickup file's outcome", "NAME [--timeout 60s]"},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -23,8 +28,24 @@ static int help(FILE *to, int code)
     return code;
 }
 
+/* As sendmail, mailq or newaliases it is called by programs that know nothing of sub-commands. */
+static bool is_sendmail(const char *path, char **ret_name)
+{
+    static const char *const names[] = {"sendmail", "mailq", "newaliases"};
+    const char *slash = strrchr(path, '/');
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(slash ? slash + 1 : path, names[i]) == 0) {
+            *ret_name = (char *)(uintptr_t)names[i];
+            return true;
+        }
+    }
+    return false;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 0 && is_sendmail(argv[0], &argv[0]))
+        return command_sendmail(argc, argv);
     if (argc < 2)
         return help(stderr, EX_USAGE);
     if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0)

@@ -198,10 +198,10 @@ static void add_claim(struct intake *intake, const struct claim *claim)
     int64_t now_ms = clock_wall_ms();
     struct prepare_about about = {slice_of(claim->name), slice_of(owner_of(intake, claim->uid)), claim->id,
                                   now_ms, clock_zone_s(now_ms)};
-    struct badmail bad = {.name = about.name, .reason = slice_of(error.text), .owner = about.owner,
-                          .id = claim->id, .time_ms = now_ms};
+    struct badmail bad = {.name = about.name, .owner = about.owner, .id = claim->id, .time_ms = now_ms};
     buf_clear(&intake->bytes);
     if (!file_read(claim->fd, intake->parts.config->limits.message_size, &intake->bytes, &error)) {
+        bad.reason = slice_of(error.text);
         refuse_claim(intake, claim, &bad);
         return;
     }
@@ -214,6 +214,7 @@ static void add_claim(struct intake *intake, const struct claim *claim)
         add_loop(intake, claim, &prepared, &about, &error);
         break;
     case CONTENT_BAD:
+        bad.reason = slice_of(error.text);
         refuse_claim(intake, claim, &bad);
         break;
     }

@@ -451,7 +451,7 @@ static bool fulfil(struct connection *c, enum smtp_want want)
     case WANT_BODY:
         if (!push_body(c)) {
             flush_output(c);
-            return false;
+            return stream_pending(c->stream) == 0; /* all gone: on_drained() has nothing to tell */
         }
         smtp_client_body_queued(c->client, clock_mono_ms());
         return true;

@@ -88,14 +88,15 @@ class Session:
         return data
 
     def read_data(self):
-        data = b"\r\n" + self.buffer
-        while b"\r\n.\r\n" not in data:
+        data, seen = bytearray(b"\r\n" + self.buffer), 0
+        while (found := data.find(b"\r\n.\r\n", seen)) < 0:
+            seen = max(0, len(data) - 4)
             self.buffer = b""
             self.read_more()
             data += self.buffer
-        end = data.index(b"\r\n.\r\n") + 5
-        self.buffer = data[end:]
-        return data[2:end]
+        end = found + 5
+        self.buffer = bytes(data[end:])
+        return bytes(data[2:end])
 
     def run(self):
         try:

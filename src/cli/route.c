@@ -1,0 +1,123 @@
+/* mailroot route ADDRESS: what would be done with it, sending nothing. */
+#include "cli/command.h"
+#include "message/address.h"
+#include "route/route.h"
+
+#include <event2/event.h>
+#include <event2/thread.h>
+#include <jansson.h>
+#include <stdio.h>
+
+struct answer { struct event_base *base; struct route *route; };
+
+static void on_route(void *arg, struct route *route)
+{
+    struct answer *answer = arg;
+    answer->route = route_hold(route);
+    event_base_loopbreak(answer->base);
+}
+
+static json_t *describe_host(const struct route_host *host)
+{
+    json_t *addresses = json_array();
+    char text[64];
+    for (size_t i = 0; i < host->address_count; i++) {
+        route_address_text(&host->addresses[i], text, sizeof text);
+        json_array_append_new(addresses, json_string(text));
+    }
+    json_t *json = json_pack("{s:s, s:i, s:o, s:b}", "host", host->name, "preference", (int)host->preference,
+                             "addresses", addresses, "secure", host->is_secure);
+    if (host->problem)
+        json_object_set_new(json, "problem", json_string(host->problem));
+    return json;
+}
+
+static json_t *describe(const char *address, const struct route *route)
+{
+    static const char *const kinds[] = {"deliver", "wait", "fail"};
+    json_t *hosts = json_array();
+    for (size_t i = 0; i < route->host_count; i++)
+        json_array_append_new(hosts, describe_host(&route->hosts[i]));
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o}", "address", address, "domain", route->domain, "action",
+                             kinds[route->kind], "source", route->source, "secure", route->is_secure, "hosts", hosts);
+    if (route->kind != ROUTE_HOSTS) {
+        json_object_set_new(json, "code", json_integer(route->code));
+        json_object_set_new(json, "status", json_string(route->status));
+        json_object_set_new(json, "reason", json_string(route->reason));
+    }
+    if (route->rule)
+        json_object_set_new(json, "rule", json_string(route->rule->pattern));
+    return json;
+}
+
+static void print_words(const char *address, const struct route *route)
+{
+    char text[64];
+    printf("%s\n  domain   %s%s\n", address, route->domain, route->is_secure ? " (DNSSEC)" : "");
+    if (route->kind != ROUTE_HOSTS) {
+        printf("  %s   %d %s %s\n", route->kind == ROUTE_FAILED ? "fails" : "waits", route->code, route->status,
+               route->reason);
+        return;
+    }
+    printf("  source   %s%s%s\n", route->source, route->rule ? ", rule " : "", route->rule ? route->rule->pattern : "");
+    for (size_t i = 0; i < route->host_count; i++) {
+        const struct route_host *host = &route->hosts[i];
+        printf("  %5u    %s", host->preference, host->name);
+        for (size_t k = 0; k < host->address_count; k++) {
+            route_address_text(&host->addresses[k], text, sizeof text);
+            printf(" %s", text);
+        }
+        printf("%s%s\n", host->problem ? ": " : "", host->problem ? host->problem : "");
+    }
+}
+
+static int look_up(const struct config *config, const char *address, struct slice domain, bool is_json)
+{
+    static const int codes[] = {[ROUTE_HOSTS] = EX_OK, [ROUTE_DEFERRED] = EX_TEMPFAIL, [ROUTE_FAILED] = EX_NOHOST};
+    struct answer answer = {0};
+    struct error error;
+    (void)evthread_use_pthreads();
+    answer.base = event_base_new();
+    struct router *router = answer.base ? router_create(answer.base, config, &error) : NULL;
+    if (!router)
+        return command_fail("route", EX_OSERR, "%s", answer.base ? error.text : "no event loop");
+    route_lookup(router, domain, SLICE_NONE, on_route, &answer);
+    if (!answer.route)
+        (void)event_base_dispatch(answer.base);
+    CHECK(answer.route); /* every look-up ends, at the latest by its timer */
+    int code = codes[answer.route->kind];
+    if (is_json) {
+        json_t *json = describe(address, answer.route);
+        json_dumpf(json, stdout, JSON_COMPACT);
+        printf("\n");
+        json_decref(json);
+    } else {
+        print_words(address, answer.route);
+    }
+    route_release(&answer.route);
+    router_destroy(&router);
+    event_base_free(answer.base);
+    return code;
+}
+
+int command_route(int argc, char **argv)
+{
+    struct command_options options;
+    struct arena arena = {0};
+    struct address address;
+    struct error error;
+    command_parse(&argc, argv, &options);
+    if (argc != 2)
+        return command_fail("route", EX_USAGE, "one address or domain was expected");
+    struct config *config = command_config(&options);
+    struct slice domain = slice_of(argv[1]);
+    int code = EX_DATAERR;
+    if (strchr(argv[1], '@') ? address_parse(&arena, domain, &address, &error)
+                             : address_domain(&arena, domain, &domain, &error))
+        code = look_up(config, argv[1], strchr(argv[1], '@') ? address.domain : domain, options.is_json);
+    else
+        (void)command_fail("route", 0, "%s: %s", argv[1], error.text);
+    arena_finish(&arena);
+    config_destroy(&config);
+    return code;
+}
