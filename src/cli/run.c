@@ -252,7 +252,9 @@ static void stop_all(struct run *run)
     struct event *events[] = {run->on_term, run->on_int, run->on_hup, run->limit};
     control_close(&run->control);
     intake_stop(&run->intake);
-    writer_stop(&run->writer); /* commits what waits; its letters are not run any more */
+    writer_stop(&run->writer); /* commits what waits */
+    if (run->is_ending)
+        post_run(run->post); /* the last letters: nothing is begun any more, what they hold is let go */
     relay_destroy(&run->relay);
     for (size_t i = 0; i < COUNT_OF(events); i++)
         if (events[i])

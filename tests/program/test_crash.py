@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from lib import mail
+from lib.watch import wait_until
 
 FILES, KILLS, CONNECTIONS = 5000, 50, 20
 
@@ -26,7 +27,7 @@ def test_kill_9_during_a_drain(relay_to, make_sink, quick):
             relay.process.wait(chance_s)
         relay.kill()
         relay.start(wait=False)
-    relay._wait(lambda: len(relay.events("started")) > 0, "a start", 20)
+    wait_until(relay.is_ready, 30, what="an answer")
     relay.wait_empty(240)
     relay.stop()
     arrived = collections.Counter(message["token"] for message in sink.messages())

@@ -54,7 +54,7 @@ def field(content, name):
 def unwrapped(content):
     """Without what real files carry around a message: an mbox line, a byte order mark, the pickup block."""
     content = canonical(content.removeprefix(b"\xef\xbb\xbf"))
-    while re.match(rb">?From [^\r\n:]*\r\n", content):
+    while re.match(rb">?From (?!:)[^\r\n]*\r\n", content):
         content = content.split(b"\r\n", 1)[1]
     return content
 

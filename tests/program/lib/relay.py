@@ -174,6 +174,18 @@ class Relay:
         """Names in Pickup, but for dot-files (claims among them)."""
         return [name for name in os.listdir(self.pickup) if not name.startswith(".")]
 
+    def claims(self):
+        """Names of files that are being taken."""
+        folder = self.pickup / ".taken"
+        return os.listdir(folder) if folder.exists() else []
+
+    def is_ready(self):
+        """Whether it answers."""
+        try:
+            return bool(self.status()["ok"])
+        except OSError:
+            return False
+
     def bad(self, name=None):
         """(message, reason text, properties) of the one file in Badmail, or of the one that came as `name`."""
         found = []
@@ -219,7 +231,7 @@ class Relay:
 
     def wait_empty(self, seconds=30):
         """Until Pickup holds nothing the relay would take and the queue is empty."""
-        self._wait(lambda: not self.waiting() and self.status()["messages"] == 0,
+        self._wait(lambda: not self.waiting() and not self.claims() and self.status()["messages"] == 0,
                    "an empty queue", seconds)
 
     def send(self, name, content, kind="delivered", seconds=15, **wanted):
