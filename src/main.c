@@ -7,10 +7,13 @@
 
 const struct command command_table[] = {
     {"check", command_check, "read the config and say every mistake", "[--defaults]"},
+    {"explain", command_explain, "what is known of a file, a message or an address", "FILE|QUEUE-ID|NAME|ADDRESS"},
     {"lint", command_lint, "what would be done with a message file, offline", "FILE..."},
     {"queue", command_queue, "list, show, hold, release, retry, remove, reroute, export, repair", "VERB [ID...]"},
     {"route", command_route, "where an address's mail would go, sending nothing", "ADDRESS"},
     {"run", command_run, "run the relay in the foreground", "[-c FILE] [-o KEY=VALUE...]"},
+    {"send", command_send, "compose and submit a message",
+     "-f FROM [-s SUBJECT] [--cc A] [--bcc A] [--attach FILE] [--wait] TO... < TEXT"},
     {"sendmail", command_sendmail, "submit a ready message, sendmail(1)-compatible", "[-t] [-i] [-f SENDER] [RECIPIENT...]"},
     {"sink", command_sink, "a catch-all SMTP server for tests", "[--listen ADDRESS:PORT] [--dir DIR]"},
     {"status", command_status, "the relay and its queue at a glance", ""},

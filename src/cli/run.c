@@ -44,7 +44,7 @@ struct run {
     struct control *control;
     struct event *on_term, *on_int, *on_hup, *limit;
     char queue_dir[4096], control_path[4096], badmail_dir[4096];
-    int lock_fd;
+    int lock_fd, receipts_fd;
     int exit_code;
     bool is_ending;
 };
@@ -235,8 +235,13 @@ static bool start_all(struct run *run, struct error *error)
     if (!run->log || !badmail_open(run->badmail_dir, &run->badmail, error) || !start_loop(run, error)
         || !start_queue(run, error))
         return false;
+    if (config->receipts.is_on) {
+        run->receipts_fd = file_open_folder(config->receipts.dir, error);
+        if (run->receipts_fd < 0)
+            return false;
+    }
     struct relay_parts relay = {run->base, config, &run->ids, run->writer, run->post, run->log, &run->badmail,
-                                run->queue_dir};
+                                run->queue_dir, run->receipts_fd};
     run->relay = relay_start(&relay, error);
     if (!run->relay
         || !control_listen(run->base, run->control_path, relay_control, run->relay, &run->control, error))
@@ -267,6 +272,8 @@ static void stop_all(struct run *run)
     if (run->log && run->exit_code == 0)
         tell(run, EVENT_STOPPED, NULL);
     event_log_close(&run->log);
+    if (run->receipts_fd >= 0)
+        close(run->receipts_fd);
     if (run->lock_fd >= 0)
         close(run->lock_fd);
     libevent_global_shutdown();
@@ -274,7 +281,8 @@ static void stop_all(struct run *run)
 
 static int relay_main(const struct command_options *options)
 {
-    struct run run = {.options = options, .config = command_config(options), .badmail.fd = -1, .lock_fd = -1};
+    struct run run = {.options = options, .config = command_config(options), .badmail.fd = -1, .lock_fd = -1,
+                      .receipts_fd = -1};
     struct error error = {0};
     signal(SIGPIPE, SIG_IGN);
     signal(SIGIO, SIG_IGN); /* a writer opened a file whose lease we hold (fcntl(2)) */

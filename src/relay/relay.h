@@ -34,6 +34,7 @@ struct relay_parts { /* all stay in place while the relay lives */
     struct event_log *log;
     const struct badmail_folder *badmail;
     const char *queue_dir;
+    int receipts_fd;                      /* folder of receipts; -1: none are wished */
 };
 
 MUST_USE struct relay *relay_start(const struct relay_parts *parts, struct error *error);

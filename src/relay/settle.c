@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "os/clock.h"
 #include "outcome/bounce.h"
+#include "outcome/receipt.h"
 #include "relay/schedule.h"
 
 #include <event2/event.h>
@@ -220,6 +221,32 @@ void settle_add(struct settle *settle, unsigned number, const struct attempt *at
 
 /* ---- the commit ---- */
 
+/* What the application that wrote the file may read; a folder that can't be written costs the receipt, not the outcome. */
+static void write_receipt(struct settle *settle, struct store *store)
+{
+    struct arena arena = {0};
+    struct store_message message;
+    struct store_recipient *recipients;
+    size_t count;
+    struct error error;
+    bool is_done = true;
+    if (settle->relay->parts.receipts_fd < 0
+        || !store_read_message(store, &arena, settle->item->id, false, &message, &error)
+        || !store_read_recipients(store, &arena, settle->item->id, &recipients, &count, &error)) {
+        arena_finish(&arena);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        is_done = is_done && recipients[i].state != STATE_QUEUED && recipients[i].state != STATE_HELD;
+    if (!receipt_write(settle->relay->parts.receipts_fd, &message, recipients, count, is_done, &error)) {
+        struct event event = EVENT(EVENT_WARNING);
+        event.id = settle->item->id;
+        event.reason = slice_of(error.text);
+        event_put(settle->relay->parts.log, &event);
+    }
+    arena_finish(&arena);
+}
+
 static bool apply_settle(struct writer_job *job, struct store *store, struct error *error)
 {
     struct settle *settle = (struct settle *)job;
@@ -232,6 +259,7 @@ static bool apply_settle(struct writer_job *job, struct store *store, struct err
     for (size_t i = 0; i < settle->count; i++)
         if (!store_settle(store, &settle->settlements[i], error))
             return false;
+    write_receipt(settle, store);
     for (const struct queued *notice = settle->notices; notice; notice = notice->next)
         if (!queued_store(notice, store, error))
             return false;

@@ -1,0 +1,211 @@
+"""The commands beside a running relay: queue, trace, wait, route, send, sendmail, receipts, signals."""
+import json
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from lib import mail
+from lib.relay import BINARY
+from lib.scripted import CLOSE, HANG
+from lib.watch import wait_until
+
+LATER = [("RCPT TO:<later", "450 4.2.0 greylisted")]
+
+
+def deferred(relay_to, server, **config):
+    relay = relay_to(server, {"queue": {"retry_first": "1h"}, **config})
+    event = relay.send("q.eml", mail.message(to="later@x.test"), "deferred")
+    return relay, event["id"]
+
+
+def test_queue_hold_release_retry_remove(relay_to, make_server):
+    server = make_server(LATER)
+    relay, id = deferred(relay_to, server)
+    shown = relay.run("queue", "list", "--json", json_out=True)
+    assert id in json.dumps(shown)
+    relay.run("queue", "hold", id, check=0)
+    relay.wait_event("held", id=id)
+    assert relay.run("status", "--json", json_out=True)["queue"]["held"] == 1
+    relay.run("queue", "release", id, check=0)
+    relay.run("queue", "retry", id, check=0)
+    relay.wait_events("deferred", 2, pickup="q.eml")
+    relay.run("queue", "remove", id, check=0)
+    relay.wait_event("removed", id=id)
+    relay.wait_empty()
+
+
+def test_queue_reroute(relay_to, make_server):
+    server, other = make_server(LATER), make_server()
+    relay, id = deferred(relay_to, server)
+    relay.run("queue", "reroute", id, "--to", f"[{other.address}]:{other.port}", check=0)
+    assert relay.wait_event("delivered", id=id)["ip"].startswith(other.address)
+
+
+def test_trace_finds_by_every_name(relay_to, make_server):
+    relay = relay_to(make_server())
+    event = relay.send("t.eml", mail.message(more="Message-ID: <x@y>\r\n"))
+    relay.wait_event("done", id=event["id"])
+    for word in ("t.eml", "x@y", "<x@y>", event["id"], "user@example.test"):
+        kinds = [step["event"] for step in relay.run("trace", word, "--json", json_out=True)]
+        assert kinds[0] == "taken" and kinds[-1] == "done" and "delivered" in kinds, word
+    assert b"250 2.0.0 taken" in relay.run("trace", "t.eml", check=0).stdout
+    assert relay.run("trace", "nothing").returncode == 1
+
+
+@pytest.mark.parametrize("table,code", [([], 0), ([("RCPT TO:<user", "550 5.1.1 no")], 69), ([("RCPT", "450 4.2.0 wait")], 75)])
+def test_wait_tells_the_outcome_by_its_code(relay_to, make_server, table, code):
+    relay = relay_to(make_server(table))
+    relay.drop("w.eml", mail.message())
+    assert relay.run("wait", "w.eml", "--timeout", "3s").returncode == code
+
+
+def test_route_says_where_mail_goes(relay_with_names):
+    relay = relay_with_names({"example.test": ["MX 10 mx.test."], "mx.test": ["A 127.0.0.9"]}, start=False)
+    answer = relay.run("route", "a@example.test", "--json", json_out=True)
+    assert answer["action"] == "deliver" and answer["hosts"][0]["addresses"][0].startswith("127.0.0.9:")
+    failed = relay.run("route", "a@nowhere.test", "--json")
+    assert failed.returncode == 68 and json.loads(failed.stdout)["status"] == "5.1.2"
+
+
+def test_send_composes_what_other_programs_read(relay_to, make_server):
+    import email
+    import email.policy
+    server = make_server()
+    relay = relay_to(server)
+    attachment = relay.base / "große Datei.bin"
+    attachment.write_bytes(bytes(range(256)) * 10)
+    relay.run("send", "-f", "app@sender.test", "-s", "Grüße " * 20, "--bcc", "hidden@x.test", "--attach", attachment,
+              "--wait", "to@x.test", input="Schöne Grüße\n.\n".encode(), check=0)
+    message = email.message_from_bytes(server.transactions[0].content, policy=email.policy.default)
+    assert message["subject"] == ("Grüße " * 20).strip() or message["subject"] == "Grüße " * 20
+    text, file = message.iter_parts()
+    assert text.get_content().splitlines() == ["Schöne Grüße", "."]
+    assert file.get_content() == attachment.read_bytes() and file.get_filename() == attachment.name
+    assert "hidden" not in server.transactions[0].content.decode() and \
+        sorted(server.transactions[0].recipients) == ["hidden@x.test", "to@x.test"]
+
+
+def sendmail(relay, *arguments, text=b"Subject: x\n\nhi\n", code=0, **options):
+    link = relay.base / "sendmail"
+    if not link.exists():
+        os.symlink(BINARY, link)
+    done = subprocess.run([link, *arguments], input=text, capture_output=True, timeout=30, check=False,
+                          env=dict(relay.environment, MAILROOT_CONFIG=str(relay.config_file)), **options)
+    assert done.returncode == code, (arguments, done.returncode, done.stderr)
+    return done
+
+
+SENDMAIL = [
+    (("-f", "a@b.test", "c@d.test"), b"Subject: x\n\nhi\n", "a@b.test", ["c@d.test"]),
+    (("-t", "-i"), b"From: a@b.test\nTo: c@d.test\nBcc: e@f.test\n\nhi\n.\nmore\n", "a@b.test", ["c@d.test", "e@f.test"]),
+    (("-i", "-fa@b.test", "--", "c@d.test", "e@f.test"), b"Subject: x\n\nhi\n", "a@b.test", ["c@d.test", "e@f.test"]),
+    (("-oi", "-odb", "-oem", "-Fme", "-f", "a@b.test", "c@d.test"), b"Subject: x\n\nhi\n", "a@b.test", ["c@d.test"]),
+    (("-N", "failure,delay", "-R", "hdrs", "-V", "id1", "-f", "a@b.test", "c@d.test"), b"Subject: x\n\nhi\n", "a@b.test",
+     ["c@d.test"]),
+    (("-f", "<>", "c@d.test"), b"From: x@y.test\n\nhi\n", "", ["c@d.test"]),
+    (("-X", "/tmp/never-made", "-C/etc/passwd", "-OQueueDirectory=/tmp", "-f", "a@b.test", "c@d.test"),
+     b"Subject: x\n\nhi\n", "a@b.test", ["c@d.test"]),
+]
+
+
+@pytest.mark.parametrize("arguments,text,sender,recipients", SENDMAIL, ids=[" ".join(row[0])[:40] for row in SENDMAIL])
+def test_sendmail(relay_to, make_server, arguments, text, sender, recipients):
+    server = make_server()
+    relay = relay_to(server)
+    sendmail(relay, *arguments, text=text)
+    got = server.wait_transactions(1)[0]
+    assert (got.sender, sorted(got.recipients)) == (sender, recipients)
+    assert b"e@f.test" not in got.content and not os.path.exists("/tmp/never-made")
+
+
+def test_sendmail_ends_at_a_lone_dot_unless_told_not_to(relay_to, make_server):
+    server = make_server()
+    relay = relay_to(server)
+    sendmail(relay, "-f", "a@b.test", "c@d.test", text=b"Subject: x\n\nhi\n.\nnever\n")
+    assert b"never" not in server.wait_transactions(1)[0].content
+
+
+@pytest.mark.parametrize("arguments", [("-bs",), (), ("-f",), ("--nonsense", "a@b.test"), ("a@b.test\nc@d.test",),
+                                       ("-f", "a@b.test\nX: y", "c@d.test")])
+def test_sendmail_refuses(relay_to, make_server, arguments):
+    relay = relay_to(make_server(), start=False)
+    done = subprocess.run([BINARY, "sendmail", *arguments], input=b"Subject: x\n\nhi\n", capture_output=True, timeout=30,
+                          env=dict(relay.environment, MAILROOT_CONFIG=str(relay.config_file)), check=False)
+    assert done.returncode in (64, 75) and done.stderr and not relay.waiting()
+
+
+def test_sendmail_with_closed_descriptors(relay_to, make_server):
+    relay = relay_to(make_server(), start=False)
+    script = f'exec "{BINARY}" sendmail -f a@b.test c@d.test >&- 2>&-'
+    done = subprocess.run(["sh", "-c", script], input=b"Subject: x\n\nhi\n", timeout=30, check=False,
+                          env=dict(relay.environment, MAILROOT_CONFIG=str(relay.config_file)))
+    assert done.returncode == 0 and len(relay.waiting()) == 1
+
+
+def test_receipts(relay_to, make_server):
+    relay = relay_to(make_server([("RCPT TO:<bad", "550 5.1.1 no such user")]), {"receipts": {"enabled": True}})
+    event = relay.send("r.eml", mail.message(to="good@x.test, bad@x.test"), "bounced")
+    relay.wait_event("done", id=event["id"])
+    receipt = json.loads((relay.root / "Receipts" / "r.eml.json").read_text())
+    assert receipt["done"] is True
+    assert {r["to"]: r["state"] for r in receipt["recipients"]} == {"good@x.test": "delivered", "bad@x.test": "bounced"}
+
+
+def test_sigterm_finishes_what_is_in_flight(relay_to, make_server):
+    import threading
+    gate = threading.Event()
+    server = make_server()
+    answer = server.action
+
+    def slow(line):
+        if line == ".":
+            gate.wait(5)
+        return answer(line)
+    server.action = slow
+    relay = relay_to(server)
+    relay.drop("s.eml", mail.message())
+    relay.wait_event("connected")
+    wait_until(lambda: server.transactions, 10, what="the body")
+    relay.process.send_signal(signal.SIGTERM)
+    gate.set()
+    assert relay.process.wait(15) == 0
+    relay.wait_event("delivered", pickup="s.eml")
+
+
+def test_sigterm_cuts_a_server_that_hangs(relay_to, make_server):
+    relay = relay_to(make_server([("MAIL", HANG)]), {"shutdown_timeout": "500ms"})
+    relay.drop("h.eml", mail.message())
+    relay.wait_event("connected")
+    relay.stop()
+    assert relay.run("queue", "list", "--json", check=0).stdout.count(b"h.eml") == 1
+
+
+def test_sighup_takes_the_new_config_and_refuses_a_bad_one(relay_to, make_server):
+    server, other = make_server(), make_server()
+    relay = relay_to(server)
+    relay.send("one.eml", mail.message())
+    relay.config_file.write_text("rot = /nowhere\n")
+    relay.reload()
+    relay.wait_event("error", reason=re.compile("did you mean root"))
+    relay.send("two.eml", mail.message())
+    relay.configure({"delivery": {"port": other.port},
+                     "route": {"*": {"hosts": [f"[{other.address}]:{other.port}"]}}})
+    relay.reload()
+    relay.wait_events("started", 2)
+    assert relay.send("three.eml", mail.message())["ip"].startswith(other.address)
+
+
+def test_a_second_relay_is_refused(relay_to, make_server):
+    relay = relay_to(make_server())
+    done = relay.run("run")
+    assert done.returncode != 0 and b"another relay" in done.stderr
+
+
+def test_a_message_survives_a_lost_connection_everywhere(relay_to, make_server):
+    server = make_server([("RCPT", [CLOSE, "250 ok"])])
+    relay = relay_to(server, {"queue": {"retry_first": "200ms"}})
+    relay.send("c.eml", mail.message())
+    relay.wait_empty()
