@@ -342,6 +342,42 @@ static void add_fault(struct arena *arena, struct address_list *list, struct sli
         (struct address_fault){text, arena_text(arena, slice_of(reason->text))};
 }
 
+static bool has_kind(const struct token *tokens, size_t count, enum token_kind kind)
+{
+    for (size_t i = 0; i < count; i++)
+        if (tokens[i].kind == kind)
+            return true;
+    return false;
+}
+
+/* `a@x.com b@y.com`: further bare addresses that only blanks part from the first, as forms and old mailers write them. What
+ * holds no "@" is somebody's name. */
+static bool add_bare_ones(struct arena *arena, const struct cursor *cursor, size_t count_max,
+                          struct address_list *list)
+{
+    const struct token *tokens = cursor->tokens;
+    size_t count = cursor->count;
+    if (cursor->problem || has_kind(tokens, count, TOKEN_OPEN))
+        return true;
+    for (size_t from = spec_end(tokens, count), size; from < count; from += size) {
+        struct address address = {0};
+        struct error reason;
+        size = spec_end(tokens + from, count - from);
+        if (!has_kind(tokens + from, size, TOKEN_AT))
+            continue;
+        if (is_full(list, count_max))
+            return false;
+        const struct slice last = tokens[from + size - 1].text;
+        struct slice text = slice_make(tokens[from].text.data,
+                                       (size_t)(last.data + last.size - tokens[from].text.data));
+        if (build_address(arena, tokens + from, size, &address, &reason))
+            add_address(arena, list, &address);
+        else
+            add_fault(arena, list, text, &reason);
+    }
+    return true;
+}
+
 /* The end of one mailbox: an address, a fault, or nothing where nothing stood. */
 static bool finish_mailbox(struct arena *arena, struct cursor *cursor, struct slice text, size_t count_max,
                            struct address_list *list)
@@ -355,6 +391,7 @@ static bool finish_mailbox(struct arena *arena, struct cursor *cursor, struct sl
             add_address(arena, list, &address);
         else if (is_fine)
             add_fault(arena, list, slice_trim(text), &reason);
+        is_fine = is_fine && add_bare_ones(arena, cursor, count_max, list);
     }
     cursor->count = 0;
     cursor->problem = NULL;

@@ -8,7 +8,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from lib.names import NameServer, ScriptedNameServer  # noqa: E402
 from lib.ports import MX_PORT  # noqa: E402
-from lib.receivers import AioSink, PostfixReceiver, Sink  # noqa: E402
+from lib.receivers import AioSink, PostfixJudge, PostfixReceiver, Sink  # noqa: E402
 from lib.relay import Relay, merge  # noqa: E402
 from lib.scripted import ScriptedServer  # noqa: E402
 
@@ -62,6 +62,7 @@ make_scripted_names = maker(ScriptedNameServer)
 make_aio = maker(AioSink)
 make_sink = maker(Sink)
 make_postfix = maker(PostfixReceiver)
+make_judge = maker(PostfixJudge)
 
 
 def everything_to(server):

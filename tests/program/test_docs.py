@@ -1,0 +1,37 @@
+"""What the manuals promise: every command and key has its place there."""
+import re
+import subprocess
+
+from lib.relay import BINARY, TREE
+
+
+def test_every_key_is_in_the_manual():
+    page = (TREE / "man" / "mailroot.conf.5").read_text()
+    keys = re.findall(r"^# (\S+) =", subprocess.run([BINARY, "check", "--defaults"], capture_output=True, text=True,
+                                                     check=True).stdout, re.M)
+    assert len(keys) > 50
+    assert [key for key in keys if f".It Va {key} " not in page] == []
+
+
+def test_every_command_has_a_manual_and_help():
+    commands = re.findall(r"^  (\w+) ", subprocess.run([BINARY, "help"], capture_output=True, text=True, check=True).stdout, re.M)
+    assert {"run", "send", "sendmail", "queue", "trace", "route", "check", "explain", "lint", "wait", "status", "sink"} <= set(commands)
+    for command in commands:
+        name = "sendmail.1" if command == "sendmail" else f"mailroot-{command}.1"
+        assert (TREE / "man" / name).exists(), name
+        if command != "sendmail":
+            done = subprocess.run([BINARY, command, "--help"], capture_output=True, text=True, check=False)
+            assert done.returncode == 0 and "usage:" in done.stdout, command
+
+
+def test_the_example_config_is_one():
+    done = subprocess.run([BINARY, "check", "-c", TREE / "examples" / "mailroot.conf"], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_defaults_are_a_config(tmp_path):
+    lines = subprocess.run([BINARY, "check", "--defaults"], capture_output=True, text=True, check=True).stdout
+    (tmp_path / "all.conf").write_text("\n".join(line[2:] for line in lines.splitlines() if not line.endswith('""')))
+    done = subprocess.run([BINARY, "check", "-c", tmp_path / "all.conf"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
