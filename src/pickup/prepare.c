@@ -1,6 +1,6 @@
 #include "pickup/prepare.h"
 
-#include <stdlib.h>
+#include "pickup/resume.h"
 
 enum content_result prepare_message(struct arena *arena, const struct config *config,
                                     struct slice file, const struct prepare_about *about,
@@ -36,7 +36,8 @@ enum content_result prepare_message(struct arena *arena, const struct config *co
         .queue_id = slice_make(id, 16),
         .time_ms = about->time_ms,
         .zone_s = about->zone_s,
-        .dots = dots[config->pickup.dots],
+        /* An export is the canonical message: nothing in it is stuffed. */
+        .dots = resume_is_export(&ret_prepared->header) ? DOTS_NEVER : dots[config->pickup.dots],
         .hop_count_max = (size_t)config->limits.hops,
     };
     enum content_result result =
@@ -86,6 +87,8 @@ struct queued *prepare_queued(struct arena *arena, struct prepared *prepared,
         .header_size = prepared->facts.header_size,
         .is_in_file = prepared->content.size > STORE_INLINE_SIZE_MAX,
     };
+    resume_message(arena, &prepared->header, about->time_ms, &message);
+    resume_recipients(arena, &prepared->header, about->time_ms, recipients, envelope->recipient_count);
     char *content = message.is_in_file ? NULL : buf_take(&prepared->content);
     return queued_create(&message, recipients, envelope->recipient_count, content);
 }

@@ -37,6 +37,24 @@ def test_queue_hold_release_retry_remove(relay_to, make_server):
     relay.wait_empty()
 
 
+def test_an_export_goes_on_where_it_stopped(relay_to, make_server):
+    server = make_server(LATER)
+    relay = relay_to(server, {"queue": {"retry_first": "1h"}})
+    event = relay.send("x.eml", mail.message(to="later@x.test, done@x.test", body=".. dots\r\n"), "deferred")
+    relay.wait_event("delivered", to="done@x.test")
+    exported = relay.run("queue", "export", event["id"], check=0).stdout
+    relay.run("queue", "remove", event["id"], check=0)
+    relay.wait_empty()
+    relay.drop("again.eml", exported)
+    taken = relay.wait_event("taken", pickup="again.eml")
+    assert taken["recipients"] == 1
+    relay.run("queue", "retry", "--all", check=0)
+    again = relay.wait_event("deferred", pickup="again.eml")
+    assert again["attempt"] == 2 and again["delay_ms"] > event["delay_ms"]
+    shown = relay.run("queue", "export", again["id"], check=0).stdout
+    assert shown.endswith(b"\r\n\r\n.. dots\r\n")
+
+
 def test_queue_reroute(relay_to, make_server):
     server, other = make_server(LATER), make_server()
     relay, id = deferred(relay_to, server)
