@@ -6,6 +6,7 @@
 #include "config/value.h"
 #include "os/file.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <stddef.h>
@@ -242,6 +243,60 @@ static void read_settings(struct load *load, const char *const *settings, size_t
     }
 }
 
+/* "127.0.0.1", "127.0.0.1:53", "::1", "[::1]", "[::1]:53". */
+static bool is_address(struct slice text, bool may_have_port)
+{
+    char ip[64];
+    uint64_t port;
+    unsigned char binary[16];
+    struct slice rest = text, part = text;
+    bool is_bracketed = text.size && text.data[0] == '[';
+    if (is_bracketed) {
+        rest = slice_from(text, 1);
+        part = slice_cut(&rest, ']');
+        if (rest.size && rest.data[0] != ':')
+            return false;
+        rest = rest.size ? slice_from(rest, 1) : SLICE_NONE;
+    } else if (may_have_port && slice_find_byte(text, '.') >= 0) {
+        part = slice_cut(&rest, ':');
+    } else {
+        rest = SLICE_NONE;
+    }
+    if (rest.size && (!may_have_port || !slice_to_u64(rest, &port) || port == 0 || port > 65535))
+        return false;
+    if (part.size >= sizeof ip)
+        return false;
+    memcpy(ip, part.data, part.size);
+    ip[part.size] = '\0';
+    return inet_pton(AF_INET, ip, binary) == 1 || inet_pton(AF_INET6, ip, binary) == 1;
+}
+
+/* What only the whole list shows: items that are no addresses would be passed over later. */
+static void check_addresses(struct load *load)
+{
+    const struct config *config = load->config;
+    const struct {
+        const char *key, *expected;
+        const struct config_list *list;
+        bool may_have_port, has_name;
+    } lists[] = {
+        {"dns.servers", "an address, with or without a port", &config->dns.servers, true, false},
+        {"delivery.source", "an address", &config->delivery.sources, false, false},
+        {"dns.hosts", "name = address", &config->dns.hosts, false, true},
+    };
+    load->place = config->file ? config->file : "settings";
+    for (size_t i = 0; i < COUNT_OF(lists); i++)
+        for (size_t k = 0; k < lists[i].list->count; k++) {
+            struct error error;
+            struct slice value = slice_of(lists[i].list->items[k]);
+            struct slice name = lists[i].has_name ? slice_trim(slice_cut(&value, '=')) : SLICE("-");
+            if (name.size && is_address(slice_trim(value), lists[i].may_have_port))
+                continue;
+            (void)error_set(&error, "\"%s\": %s was expected", lists[i].list->items[k], lists[i].expected);
+            complain(load, lists[i].key, error.text);
+        }
+}
+
 static void default_path(char **path, const char *root, const char *name)
 {
     struct buf whole = {0};
@@ -313,6 +368,7 @@ struct config *config_load(const char *file, const char *const *settings, size_t
     }
     read_environment(&load);
     read_settings(&load, settings, setting_count);
+    check_addresses(&load);
     if (load.mistakes)
         config_destroy(&config);
     else

@@ -54,6 +54,11 @@ static void values_have_units_and_sections(void **state)
 static void every_mistake_is_said_with_its_line(void **state)
 {
     static const struct { const char *text, *said; } cases[] = {
+        {"route \"x.test\" { host = a }", "route.x.test.host: unknown key of a route; did you mean hosts?"},
+        {"route \"x.test\" { rate = 10 }", "no rate; accepted: messages/duration"},
+        {"dns { servers = [\"localhost\"] }", "dns.servers: \"localhost\": an address, with or without a port was expected"},
+        {"dns { hosts { a.test = b.test } }", "dns.hosts: \"a.test=b.test\": name = address was expected"},
+        {"delivery { source = [\"10.0.0.1:25\"] }", "delivery.source: \"10.0.0.1:25\": an address was expected"},
         {"qeue { expire = 1d }\n", ":1: qeue.expire: unknown key; did you mean queue.expire?"},
         {"\nqueue {\n expire = \"5 parsecs\"\n}", ":3: queue.expire: \"5 parsecs\" is no duration; accepted: "},
         {"queue.expire = 5", ":1: queue.expire: \"5\" is no duration"},
@@ -124,6 +129,42 @@ static void file_that_everybody_may_write_is_refused(void **state)
     buf_finish(&report);
 }
 
+static void the_closest_route_counts_and_inherits_the_schedule(void **state)
+{
+    static const struct { const char *domain, *pattern; } rows[] = {
+        {"own.test", "own.test"}, {"a.own.test", "*.own.test"}, {"b.a.own.test", "*.a.own.test"}, {"x.test", "*"},
+        {"xown.test", "*"}, {"OWN.test", "own.test"}, {"xn--bcher-kva.test", "xn--bcher-kva.test"},
+    };
+    struct buf report = {0};
+    (void)state;
+    struct config *config = load("{\"queue\": {\"expire\": \"3d\"}, \"route\": {\"*\": {\"hosts\": [\"smart.test:587\"]},"
+                                 " \"own.test\": {\"port\": 26}, \"*.own.test\": {\"rate\": \"10/1s\"},"
+                                 " \"*.a.own.test\": {\"retry_first\": \"1m\"}, \"b\xC3\xBC""cher.test\": {\"tls\": \"must\"}}}", &report);
+    assert_string_equal(buf_text(&report), "");
+    assert_non_null(config);
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        assert_string_equal(config_route_find(config, slice_of(rows[i].domain))->pattern, rows[i].pattern);
+    const struct config_route *route = config_route_find(config, SLICE("b.a.own.test"));
+    assert_true(route->has_schedule);
+    assert_int_equal(route->schedule.retry_ms[0], 60000);
+    assert_int_equal(route->schedule.expire_ms, 3 * 86400000LL);
+    assert_int_equal(config_route_find(config, SLICE("a.own.test"))->rate_interval_ms, 100);
+    assert_false(config_route_find(config, SLICE("a.own.test"))->has_schedule);
+    config_destroy(&config);
+    buf_finish(&report);
+}
+
+static void unknown_variables_are_refused(void **state)
+{
+    struct buf report = {0};
+    (void)state;
+    assert_int_equal(setenv("MAILROOT_DNS_SEVERS", "127.0.0.1", 1), 0);
+    assert_null(load("", &report));
+    assert_non_null(strstr(buf_text(&report), "MAILROOT_DNS_SEVERS"));
+    unsetenv("MAILROOT_DNS_SEVERS");
+    buf_finish(&report);
+}
+
 static void names_are_compared_by_edits(void **state)
 {
     (void)state;
@@ -141,6 +182,8 @@ int main(void)
         cmocka_unit_test(all_mistakes_are_reported_at_once),
         cmocka_unit_test(settings_win_over_environment_over_file),
         cmocka_unit_test(file_that_everybody_may_write_is_refused),
+        cmocka_unit_test(the_closest_route_counts_and_inherits_the_schedule),
+        cmocka_unit_test(unknown_variables_are_refused),
         cmocka_unit_test(names_are_compared_by_edits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
