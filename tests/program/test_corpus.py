@@ -75,11 +75,14 @@ def test_all_messages_arrive_intact_or_are_refused_with_a_reason(relay_to, make_
     assert all(REFUSALS.search(reason) for _, reason in refused), [r for r in refused if not REFUSALS.search(r[1])]
 
 
-def test_postfix_receives(relay_to, make_postfix, corpora):
+def test_postfix_receives_them_all(relay_to, make_postfix, corpora, quick):
+    """Each message that can be sent is taken by a server that judges the protocol sternly, once and whole."""
     postfix = make_postfix()
     relay = relay_to(postfix)
-    for number, path in enumerate(corpus(corpora)[:20]):
+    files = corpus(corpora)[:20 if quick else None]
+    for number, path in enumerate(files):
         relay.drop(f"p{number}.eml", prepared(path))
-    relay.wait_empty(60)
-    assert len(relay.events("delivered")) >= 10
-    assert not relay.events("bounced", status=re.compile(r"5\.5")), "a protocol error"
+    ends = [relay.wait_event(None, 60, pickup=f"p{number}.eml",
+                             event=lambda kind: kind in ("delivered", "refused", "bounced")) for number in range(len(files))]
+    assert len([end for end in ends if end["event"] == "delivered"]) > len(files) * 3 / 4
+    assert not [end for end in ends if end["event"] == "bounced" and end.get("code")], "Postfix took no offence"

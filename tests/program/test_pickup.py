@@ -26,7 +26,8 @@ BAD = [  # name, bytes, what the reason must say
     ("nul_in_header", b"From: a@b.test\r\nTo: c\x00@d.test\r\n\r\nhi\r\n", "NUL"),
     ("bad_addresses", b"From: a@b.test\r\nTo: @, <>, x@\r\n\r\nhi\r\n", "recipient"),
     ("utf16", "From: a@b.test\r\nTo: c@d.test\r\n\r\nhi\r\n".encode("utf-16"), "UTF-16"),
-    ("header_of_many_megabytes", b"From: a@b.test\r\nTo: c@d.test\r\nX: " + b"y" * (20 << 20) + b"\r\n\r\nhi\r\n", "header"),
+    ("header_of_100_megabytes", b"From: a@b.test\r\nTo: c@d.test\r\nX: " + b"y" * (100 << 20) + b"\r\n\r\nhi\r\n", "header"),
+    ("header_of_a_million_fields", b"From: a@b.test\r\nTo: c@d.test\r\n" + b"X: y\r\n" * 1000000 + b"\r\nhi\r\n", "header"),
     ("fifty_thousand_recipients", b"From: a@b.test\r\nTo: " + b",\r\n ".join(b"u%d@d.test" % n for n in range(50000))
      + b"\r\n\r\nhi\r\n", "10000"),
 ]
@@ -35,7 +36,7 @@ BAD = [  # name, bytes, what the reason must say
 @pytest.mark.parametrize("name,content,word", BAD, ids=[row[0] for row in BAD])
 def test_a_bad_file_goes_to_badmail_and_the_next_one_is_delivered(relay_to, make_server, name, content, word):
     server = make_server()
-    relay = relay_to(server, {"limits": {"header_size": "4MB", "recipients": 10000}})
+    relay = relay_to(server, {"limits": {"header_size": "4MB", "message_size": "200MB", "recipients": 10000}})
     relay.drop(f"{name}.eml", content)
     relay.drop("good.eml", GOOD)
     relay.wait_event("delivered", 10, pickup="good.eml")
@@ -96,6 +97,20 @@ def test_pitfall_46_dot_files_and_unfinished_names_are_left(relay_to, make_serve
     relay.start()
     relay.send("good.eml", GOOD)
     assert sorted(os.listdir(relay.pickup)) == sorted([*names, ".taken"])
+
+
+def test_files_that_disappear_again_harm_nobody(relay_to, make_server):
+    relay = relay_to(make_server())
+    for number in range(300):
+        path = relay.pickup / f"gone{number}.eml"
+        path.write_bytes(GOOD[:number])
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            pass  # it was faster
+    relay.send("good.eml", GOOD, seconds=5)
+    relay.wait_event("delivered", pickup="good.eml")
+    assert not relay.waiting()
 
 
 def test_any_other_name_counts(relay_to, make_server):
