@@ -1,11 +1,6 @@
-#include "relay/relay_private.h"
-
 #include "base/mem.h"
-#include "message/content.h"
-#include "message/envelope.h"
 #include "os/clock.h"
-#include "os/stream.h"
-#include "relay/body.h"
+#include "relay/connection_private.h"
 
 #include <event2/event.h>
 #include <event2/util.h>
@@ -13,39 +8,6 @@
 #include <stdlib.h>
 
 enum { PIECE_SIZE = 64 * 1024, PENDING_MAX = 256 * 1024, CLEAR_AFTER_TLS_MS = 60 * 60 * 1000 };
-
-enum phase {
-    PHASE_CONNECTING,
-    PHASE_TALKING,   /* the client machine says what is next */
-    PHASE_IDLE,      /* usable, nothing to send */
-    PHASE_SETTLING,  /* an outcome is being committed */
-};
-
-struct connection {
-    struct connection *next, *previous; /* of the site's list */
-    struct site *site;
-    struct relay *relay;
-    struct route *route;
-    const struct route_host *host;
-    char address[64];
-    enum phase phase;
-    struct stream *stream;
-    struct smtp_client_options options;
-    struct smtp_client *client;
-    struct event *timer;
-    int64_t deadline_ms, armed_ms;   /* monotonic; armed: when the timer fires */
-    int64_t started_ms, connect_ms, transaction_ms;
-    size_t transactions;
-    struct job *job;
-    struct smtp_transaction transaction;
-    struct arena arena;              /* the transaction's */
-    struct buf converted;            /* its content for a hop without 8BITMIME */
-    struct slice content;
-    struct body body;
-    bool is_body_started;
-    struct settle *settle;
-    bool is_usable;                  /* it got to its first transaction */
-};
 
 static void step(struct connection *c);
 
@@ -58,7 +20,7 @@ bool connection_is_idle(const struct connection *connection) { return connection
 /* ---- time ---- */
 
 /* One timer a connection, moved only when it must fire earlier: deadlines mostly move on. */
-static void arm(struct connection *c, int64_t deadline_ms)
+void connection_arm(struct connection *c, int64_t deadline_ms)
 {
     c->deadline_ms = deadline_ms;
     if (c->armed_ms && c->armed_ms <= deadline_ms)
@@ -81,7 +43,7 @@ static void on_timer(int fd, short what, void *arg)
     int64_t now_ms = clock_mono_ms();
     c->armed_ms = 0;
     if (now_ms < c->deadline_ms) {
-        arm(c, c->deadline_ms);
+        connection_arm(c, c->deadline_ms);
         return;
     }
     switch (c->phase) {
@@ -147,19 +109,6 @@ void connection_destroy(struct connection *c)
     relay_check_finished(relay);
 }
 
-static struct attempt attempt_of(struct connection *c, const struct smtp_result *result)
-{
-    const SSL *tls = c->stream ? stream_tls(c->stream) : NULL;
-    return (struct attempt){
-        .kind = result->kind, .stage = result->stage, .code = result->code,
-        .status = slice_of(result->status), .text = result->text, .host = slice_of(c->host->name),
-        .address = slice_of(c->address), .tls = tls ? slice_of(SSL_get_version(tls)) : SLICE_NONE,
-        .has_dsn = c->client && (smtp_client_offers(c->client) & SMTP_DSN),
-        .connect_ms = c->connect_ms,
-        .transaction_ms = c->job ? clock_mono_ms() - c->transaction_ms : -1,
-    };
-}
-
 static void fail_unconnected(struct connection *c, const char *reason)
 {
     char text[200];
@@ -167,186 +116,13 @@ static void fail_unconnected(struct connection *c, const char *reason)
     (void)snprintf(text, sizeof text, "connection to %s[%s] failed: %s", c->host->name, c->address, reason);
     result.text = slice_of(text);
     c->connect_ms = clock_mono_ms() - c->started_ms;
-    struct attempt attempt = attempt_of(c, &result);
+    struct attempt attempt = transaction_attempt(c, &result);
     tell(c, EVENT_DISCONNECTED, text);
     site_host_failed(c->site, &attempt, c->address, false);
     connection_destroy(c);
 }
 
-/* ---- a transaction ---- */
-
-static bool content_for_hop(struct connection *c, struct slice *ret_content, struct error *error)
-{
-    struct item *item = c->job->item;
-    bool is_8bit = item->queued->message.flags & MESSAGE_8BIT;
-    if (!item_content(item, ret_content, error))
-        return false;
-    if (!is_8bit || (smtp_client_offers(c->client) & SMTP_8BITMIME))
-        return true;
-    buf_clear(&c->converted);
-    if (!content_to_7bit(&c->arena, *ret_content, &c->converted, error))
-        return error_prefix(error, "the next hop takes no 8-bit text and this can't be converted");
-    *ret_content = buf_slice(&c->converted);
-    return true;
-}
-
-static void fill_transaction(struct connection *c)
-{
-    static const char *const rets[] = {[RET_UNSET] = NULL, [RET_FULL] = "FULL", [RET_HDRS] = "HDRS"};
-    const struct store_message *message = &c->job->item->queued->message;
-    struct smtp_recipient *recipients = arena_alloc(&c->arena, c->job->count * sizeof *recipients);
-    for (size_t i = 0; i < c->job->count; i++) {
-        const struct store_recipient *from = &c->job->item->queued->recipients[c->job->recipients[i]];
-        recipients[i] = (struct smtp_recipient){.address = from->address, .orcpt = from->orcpt,
-                                                .notify = from->notify};
-    }
-    c->transaction = (struct smtp_transaction){
-        .arena = &c->arena, .sender = message->sender, .ret = rets[message->ret], .envid = message->envid,
-        .auth = message->auth, .body_size = c->content.size,
-        .is_8bit = (message->flags & MESSAGE_8BIT) && c->converted.size == 0,
-        .is_smtputf8 = message->flags & MESSAGE_SMTPUTF8,
-        .recipients = recipients, .recipient_count = c->job->count,
-    };
-}
-
-/* More recipients than the server takes at once (LIMITS RCPTMAX): the others go back in front. */
-static void split(struct connection *c)
-{
-    size_t most = smtp_client_recipients_max(c->client);
-    if (most == 0 || c->job->count <= most)
-        return;
-    struct job *rest = job_create(c->job->item, c->job->route, c->job->tried);
-    for (size_t i = most; i < c->job->count; i++)
-        job_add(rest, c->job->recipients[i]);
-    rest->failure = c->job->failure;
-    c->job->count = most;
-    site_requeue(c->site, rest);
-}
-
-static void end_transaction(struct connection *c)
-{
-    if (c->job)
-        job_destroy(c->job);
-    c->job = NULL;
-    buf_clear(&c->converted);
-    arena_reset(&c->arena);
-    c->transaction = (struct smtp_transaction){0};
-    c->content = SLICE_NONE;
-    c->is_body_started = false;
-}
-
-/* The message can't be sent over this hop at all: its outcome without a word to the server. */
-static void settle_unsendable(struct connection *c, const struct error *error)
-{
-    struct smtp_result result = {.kind = RESULT_FAILED, .stage = "mail", .status = "5.6.3",
-                                 .text = slice_of(error->text)};
-    struct attempt attempt = attempt_of(c, &result);
-    c->settle = settle_create(c->job->item);
-    for (size_t i = 0; i < c->job->count; i++)
-        settle_add(c->settle, c->job->recipients[i], &attempt);
-    c->phase = PHASE_SETTLING;
-    struct settle *settle = c->settle;
-    end_transaction(c);
-    settle_submit(settle, c);
-}
-
-static bool is_worn_out(const struct connection *c)
-{
-    const struct config_route *rule = c->site->rule;
-    size_t most = rule && rule->messages_per_connection
-                      ? (size_t)rule->messages_per_connection
-                      : (size_t)c->relay->config->delivery.messages_per_connection;
-    size_t theirs = smtp_client_messages_max(c->client);
-    return c->transactions >= most || (theirs && c->transactions >= theirs);
-}
-
-/* Starts the next transaction, or idles, or takes its leave. */
-static void next_transaction(struct connection *c)
-{
-    int64_t now_ms = clock_mono_ms();
-    struct error error;
-    c->phase = PHASE_TALKING;
-    c->is_usable = true;
-    if (c->relay->finished || is_worn_out(c)) {
-        smtp_client_quit(c->client, now_ms);
-        return;
-    }
-    c->job = site_take(c->site, c);
-    if (!c->job) {
-        c->phase = PHASE_IDLE;
-        arm(c, now_ms + c->relay->config->delivery.idle_ms);
-        return;
-    }
-    split(c);
-    c->transaction_ms = now_ms;
-    if (!content_for_hop(c, &c->content, &error)) {
-        settle_unsendable(c, &error);
-        return;
-    }
-    fill_transaction(c);
-    smtp_client_send(c->client, &c->transaction, now_ms);
-}
-
-/* ---- results ---- */
-
-/* A kept connection that the server had closed meanwhile says nothing about the message. */
-static bool was_stale(const struct connection *c)
-{
-    const struct smtp_result *first = &c->transaction.recipients[0].result;
-    return c->transactions > 0 && first->kind == RESULT_DEFERRED && first->code == 0 && first->is_host_failure
-           && first->stage && strcmp(first->stage, "mail") == 0;
-}
-
-static bool wants_other_host(const struct smtp_result *result)
-{
-    return (result->kind == RESULT_DEFERRED && result->is_host_failure)
-           || (result->kind == RESULT_FAILED && strcmp(result->status, "5.6.7") == 0);
-}
-
-static void settle_transaction(struct connection *c)
-{
-    struct job *job = c->job, *again = NULL, *other = NULL;
-    bool is_stale = was_stale(c), has_worked = false, has_host_failure = false, is_other_left = false;
-    if (!is_stale)
-        for (size_t i = 0; i < job->count; i++)
-            has_host_failure = has_host_failure || wants_other_host(&c->transaction.recipients[i].result);
-    uint64_t tried = job->tried;
-    if (has_host_failure)
-        is_other_left = job_tried(job, c->address);
-    c->settle = settle_create(job->item);
-    for (size_t i = 0; i < job->count; i++) {
-        const struct smtp_result *result = &c->transaction.recipients[i].result;
-        struct attempt attempt = attempt_of(c, result);
-        has_worked = has_worked || result->kind == RESULT_DELIVERED;
-        if (result->kind == RESULT_AGAIN || is_stale) {
-            again = again ? again : job_create(job->item, job->route, tried);
-            job_add(again, job->recipients[i]);
-        } else if (wants_other_host(result) && is_other_left) {
-            if (!other) {
-                other = job_create(job->item, job->route, job->tried);
-                attempt_keep(&job->item->arena, &attempt, &other->failure);
-            }
-            job_add(other, job->recipients[i]);
-        } else {
-            settle_add(c->settle, job->recipients[i], &attempt);
-        }
-    }
-    if (has_worked)
-        site_worked(c->site);
-    if (has_host_failure) {
-        struct attempt attempt = attempt_of(c, &c->transaction.recipients[0].result);
-        site_host_failed(c->site, &attempt, c->address, true);
-    }
-    if (again)
-        site_requeue(c->site, again);
-    if (other)
-        site_requeue(c->site, other);
-    c->transactions++;
-    c->phase = PHASE_SETTLING;
-    struct settle *settle = c->settle;
-    end_transaction(c);
-    settle_submit(settle, c);
-}
+/* ---- wake-ups ---- */
 
 void connection_settled(struct connection *c)
 {
@@ -420,7 +196,7 @@ static void close_down(struct connection *c)
 {
     if (!c->is_usable) {
         const struct smtp_result *failure = smtp_client_failure(c->client);
-        struct attempt attempt = attempt_of(c, failure);
+        struct attempt attempt = transaction_attempt(c, failure);
         if (is_tls_failure(c, failure))
             site_mark(c->relay, c->address, true)->clear_until_ms = clock_mono_ms() + CLEAR_AFTER_TLS_MS;
         else
@@ -446,7 +222,7 @@ static bool fulfil(struct connection *c, enum smtp_want want)
         start_tls(c);
         return smtp_client_want(c->client) != WANT_TLS;
     case WANT_MESSAGE:
-        next_transaction(c);
+        transaction_next(c);
         return c->phase == PHASE_TALKING;
     case WANT_BODY:
         if (!push_body(c)) {
@@ -468,12 +244,12 @@ static void step(struct connection *c)
         enum smtp_want want = smtp_client_want(c->client);
         if (c->job && c->transaction.is_settled && (want == WANT_MESSAGE || want == WANT_CLOSE)) {
             flush_output(c);
-            settle_transaction(c);
+            transaction_settle(c);
             return;
         }
         if (want == WANT_READ || want == WANT_TLS || want == WANT_BODY) {
             int64_t deadline_ms = smtp_client_deadline_ms(c->client);
-            arm(c, deadline_ms > 0 ? deadline_ms : INT64_MAX / 2);
+            connection_arm(c, deadline_ms > 0 ? deadline_ms : INT64_MAX / 2);
         }
         if (!fulfil(c, want))
             return;
@@ -599,7 +375,7 @@ void connection_open(struct site *site, struct route *route, const struct route_
     c->stream = stream_connect(site->relay->parts.base, &address->to.any,
                                has_source ? (struct sockaddr *)&from : NULL, &handler, c, &error);
     if (c->stream)
-        arm(c, c->started_ms + c->relay->config->delivery.timeout_ms.connect);
+        connection_arm(c, c->started_ms + c->relay->config->delivery.timeout_ms.connect);
     else
         fail_unconnected(c, error.text);
 }

@@ -2,7 +2,8 @@
  *
  *   relay.c       life, wake-ups, the loader          items.c       messages in memory, their look-ups
  *   site.c        jobs and connections of a site      connection.c  one SMTP connection
- *   settle.c      outcomes, committed                 admin.c       the control socket's requests */
+ *   settle.c      outcomes, committed                 transaction.c what it sends, and what becomes of it
+ *   admin.c       the control socket's requests */
 #ifndef MR_RELAY_RELAY_PRIVATE_H
 #define MR_RELAY_RELAY_PRIVATE_H
 

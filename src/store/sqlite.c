@@ -298,7 +298,9 @@ void store_tidy(struct store *store)
     if (free_pages * PAGE_SIZE < TIDY_FREE_SIZE_MIN
         || (pages - free_pages) * PAGE_SIZE > TIDY_LIVE_SIZE_MAX)
         return;
-    (void)database_execute(store, "VACUUM", NULL); /* a disk too full for it only keeps the space */
+    /* A disk too full for it only keeps the space. The file itself shrinks with the checkpoint. */
+    if (database_execute(store, "VACUUM", NULL))
+        (void)database_execute(store, "PRAGMA wal_checkpoint(TRUNCATE)", NULL);
 }
 
 bool store_begin(struct store *store, struct error *error)

@@ -2,9 +2,13 @@
 
 #include "base/mem.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <time.h>
+
+enum { IDLE_S = 3 };
 
 struct writer {
     pthread_t thread;
@@ -14,6 +18,7 @@ struct writer {
     struct writer_job **last;
     bool is_stopping;
     struct store *store; /* the thread's */
+    bool is_tidy;        /* nothing was written since it was tidied; the thread's */
     struct writer_counts counts;
 };
 
@@ -28,7 +33,11 @@ struct writer *writer_start(const char *queue_dir, struct error *error)
     writer->store = store;
     writer->last = &writer->first;
     pthread_mutex_init(&writer->mutex, NULL);
-    pthread_cond_init(&writer->wake, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&writer->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     int problem = pthread_create(&writer->thread, NULL, writer_main, writer);
     if (problem) {
         (void)error_set(error, "can't start the queue's thread: %s", strerrordesc_np(problem));
@@ -80,12 +89,31 @@ struct writer_counts writer_counts(struct writer *writer)
     return counts;
 }
 
+/* Called and left with the mutex held. */
+static void tidy_when_idle(struct writer *writer)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += IDLE_S;
+    if (pthread_cond_timedwait(&writer->wake, &writer->mutex, &until) != ETIMEDOUT)
+        return;
+    pthread_mutex_unlock(&writer->mutex);
+    store_tidy(writer->store);
+    writer->is_tidy = true;
+    pthread_mutex_lock(&writer->mutex);
+}
+
 /* Waits for jobs and takes a batch of them off the list; NULL when it is time to stop. */
 static struct writer_job *take_batch(struct writer *writer)
 {
     pthread_mutex_lock(&writer->mutex);
-    while (!writer->first && !writer->is_stopping)
-        pthread_cond_wait(&writer->wake, &writer->mutex);
+    while (!writer->first && !writer->is_stopping) {
+        if (writer->is_tidy)
+            pthread_cond_wait(&writer->wake, &writer->mutex);
+        else
+            tidy_when_idle(writer);
+    }
+    writer->is_tidy = false;
     struct writer_job *batch = writer->first;
     struct writer_job **end = &writer->first;
     for (size_t count = 0; *end && count < WRITER_BATCH_MAX; count++)

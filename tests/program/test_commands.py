@@ -55,6 +55,34 @@ def test_an_export_goes_on_where_it_stopped(relay_to, make_server):
     assert shown.endswith(b"\r\n\r\n.. dots\r\n")
 
 
+def test_a_body_that_cannot_be_read_is_no_reason_to_bounce(relay_to, make_server):
+    relay = relay_to(make_server(LATER), {"queue": {"retry_first": "1h"}})
+    event = relay.send("l.eml", mail.message(to="later@x.test", body="x" * 70 + "\r\n" + "line\r\n" * 200000), "deferred")
+    bodies = list((relay.root / "Queue" / "body").iterdir())
+    assert len(bodies) == 1
+    bodies[0].rename(relay.base / "away")
+    relay.stop()
+    relay.start()
+    relay.run("queue", "retry", event["id"], check=0)
+    relay.wait_event("deferred", pickup="l.eml", status="4.3.0")
+    (relay.base / "away").rename(bodies[0])
+    relay.run("queue", "retry", event["id"], check=0)
+    relay.wait_event("deferred", pickup="l.eml", count=3, status=re.compile("."))
+    assert not relay.events("bounced")
+
+
+def test_an_idle_queue_gives_space_back(relay_to, make_server):
+    relay = relay_to(make_server([("RCPT TO:<later", "450 4.2.0 wait")]), {"queue": {"retry_first": "1h"}})
+    database = relay.root / "Queue" / "queue.db"
+    for number in range(1600):
+        relay.drop(f"n{number}.eml", mail.message(to="later@x.test", body="line\r\n" * 8000))
+    relay.wait_events("deferred", 1600)
+    assert database.stat().st_size > 64 << 20
+    relay.run("queue", "remove", "--all", check=0)
+    relay.wait_empty()
+    wait_until(lambda: database.stat().st_size < 32 << 20, 20, what="a smaller queue.db")
+
+
 def test_queue_reroute(relay_to, make_server):
     server, other = make_server(LATER), make_server()
     relay, id = deferred(relay_to, server)

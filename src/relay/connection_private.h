@@ -1,0 +1,52 @@
+/* One SMTP connection: connection.c drives the client machine on its stream, transaction.c gives it jobs and sorts
+ * what became of them. */
+#ifndef MR_RELAY_CONNECTION_PRIVATE_H
+#define MR_RELAY_CONNECTION_PRIVATE_H
+
+#include "os/stream.h"
+#include "relay/body.h"
+#include "relay/relay_private.h"
+
+enum phase {
+    PHASE_CONNECTING,
+    PHASE_TALKING,   /* the client machine says what is next */
+    PHASE_IDLE,      /* usable, nothing to send */
+    PHASE_SETTLING,  /* an outcome is being committed */
+};
+
+struct connection {
+    struct connection *next, *previous; /* of the site's list */
+    struct site *site;
+    struct relay *relay;
+    struct route *route;
+    const struct route_host *host;
+    char address[64];
+    enum phase phase;
+    struct stream *stream;
+    struct smtp_client_options options;
+    struct smtp_client *client;
+    struct event *timer;
+    int64_t deadline_ms, armed_ms;   /* monotonic; armed: when the timer fires */
+    int64_t started_ms, connect_ms, transaction_ms;
+    size_t transactions;
+    struct job *job;
+    struct smtp_transaction transaction;
+    struct arena arena;              /* the transaction's */
+    struct buf converted;            /* its content for a hop without 8BITMIME */
+    struct slice content;
+    struct body body;
+    bool is_body_started;
+    struct settle *settle;
+    bool is_usable;                  /* it got to its first transaction */
+};
+
+/* connection.c */
+void connection_arm(struct connection *connection, int64_t deadline_ms); /* monotonic */
+
+/* transaction.c */
+void transaction_next(struct connection *connection);   /* starts the next one, or idles, or takes its leave */
+void transaction_settle(struct connection *connection); /* all its recipients have a result: sorts and submits them */
+/* `result` as an attempt at this host; its texts live as long as the connection and the result. */
+struct attempt transaction_attempt(struct connection *connection, const struct smtp_result *result);
+
+#endif

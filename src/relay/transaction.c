@@ -1,0 +1,190 @@
+#include "message/content.h"
+#include "message/envelope.h"
+#include "os/clock.h"
+#include "relay/connection_private.h"
+
+struct attempt transaction_attempt(struct connection *c, const struct smtp_result *result)
+{
+    const SSL *tls = c->stream ? stream_tls(c->stream) : NULL;
+    return (struct attempt){
+        .kind = result->kind, .stage = result->stage, .code = result->code,
+        .status = slice_of(result->status), .text = result->text, .host = slice_of(c->host->name),
+        .address = slice_of(c->address), .tls = tls ? slice_of(SSL_get_version(tls)) : SLICE_NONE,
+        .has_dsn = c->client && (smtp_client_offers(c->client) & SMTP_DSN),
+        .connect_ms = c->connect_ms,
+        .transaction_ms = c->job ? clock_mono_ms() - c->transaction_ms : -1,
+    };
+}
+
+/* The content as this hop takes it; else `result` says why it can't be sent. */
+static bool content_for_hop(struct connection *c, struct smtp_result *result, struct error *error)
+{
+    struct item *item = c->job->item;
+    bool is_8bit = item->queued->message.flags & MESSAGE_8BIT;
+    *result = (struct smtp_result){.kind = RESULT_DEFERRED, .stage = "mail", .status = "4.3.0"};
+    if (!item_content(item, &c->content, error))
+        return false;
+    if (!is_8bit || (smtp_client_offers(c->client) & SMTP_8BITMIME))
+        return true;
+    buf_clear(&c->converted);
+    *result = (struct smtp_result){.kind = RESULT_FAILED, .stage = "mail", .status = "5.6.3"};
+    if (!content_to_7bit(&c->arena, c->content, &c->converted, error))
+        return error_prefix(error, "the next hop takes no 8-bit text and this can't be converted");
+    c->content = buf_slice(&c->converted);
+    return true;
+}
+
+static void fill_transaction(struct connection *c)
+{
+    static const char *const rets[] = {[RET_UNSET] = NULL, [RET_FULL] = "FULL", [RET_HDRS] = "HDRS"};
+    const struct store_message *message = &c->job->item->queued->message;
+    struct smtp_recipient *recipients = arena_alloc(&c->arena, c->job->count * sizeof *recipients);
+    for (size_t i = 0; i < c->job->count; i++) {
+        const struct store_recipient *from = &c->job->item->queued->recipients[c->job->recipients[i]];
+        recipients[i] = (struct smtp_recipient){.address = from->address, .orcpt = from->orcpt,
+                                                .notify = from->notify};
+    }
+    c->transaction = (struct smtp_transaction){
+        .arena = &c->arena, .sender = message->sender, .ret = rets[message->ret], .envid = message->envid,
+        .auth = message->auth, .body_size = c->content.size,
+        .is_8bit = (message->flags & MESSAGE_8BIT) && c->converted.size == 0,
+        .is_smtputf8 = message->flags & MESSAGE_SMTPUTF8,
+        .recipients = recipients, .recipient_count = c->job->count,
+    };
+}
+
+/* More recipients than the server takes at once (LIMITS RCPTMAX): the others go back in front. */
+static void split(struct connection *c)
+{
+    size_t most = smtp_client_recipients_max(c->client);
+    if (most == 0 || c->job->count <= most)
+        return;
+    struct job *rest = job_create(c->job->item, c->job->route, c->job->tried);
+    for (size_t i = most; i < c->job->count; i++)
+        job_add(rest, c->job->recipients[i]);
+    rest->failure = c->job->failure;
+    c->job->count = most;
+    site_requeue(c->site, rest);
+}
+
+static void forget(struct connection *c)
+{
+    if (c->job)
+        job_destroy(c->job);
+    c->job = NULL;
+    buf_clear(&c->converted);
+    arena_reset(&c->arena);
+    c->transaction = (struct smtp_transaction){0};
+    c->content = SLICE_NONE;
+    c->is_body_started = false;
+}
+
+/* The message can't be sent over this hop at all: its outcome without a word to the server. */
+static void settle_unsendable(struct connection *c, const struct smtp_result *result)
+{
+    struct attempt attempt = transaction_attempt(c, result);
+    c->settle = settle_create(c->job->item);
+    for (size_t i = 0; i < c->job->count; i++)
+        settle_add(c->settle, c->job->recipients[i], &attempt);
+    c->phase = PHASE_SETTLING;
+    struct settle *settle = c->settle;
+    forget(c);
+    settle_submit(settle, c);
+}
+
+static bool is_worn_out(const struct connection *c)
+{
+    const struct config_route *rule = c->site->rule;
+    size_t most = rule && rule->messages_per_connection
+                      ? (size_t)rule->messages_per_connection
+                      : (size_t)c->relay->config->delivery.messages_per_connection;
+    size_t theirs = smtp_client_messages_max(c->client);
+    return c->transactions >= most || (theirs && c->transactions >= theirs);
+}
+
+void transaction_next(struct connection *c)
+{
+    int64_t now_ms = clock_mono_ms();
+    struct smtp_result result;
+    struct error error;
+    c->phase = PHASE_TALKING;
+    c->is_usable = true;
+    if (c->relay->finished || is_worn_out(c)) {
+        smtp_client_quit(c->client, now_ms);
+        return;
+    }
+    c->job = site_take(c->site, c);
+    if (!c->job) {
+        c->phase = PHASE_IDLE;
+        connection_arm(c, now_ms + c->relay->config->delivery.idle_ms);
+        return;
+    }
+    split(c);
+    c->transaction_ms = now_ms;
+    if (!content_for_hop(c, &result, &error)) {
+        result.text = slice_of(error.text);
+        settle_unsendable(c, &result);
+        return;
+    }
+    fill_transaction(c);
+    smtp_client_send(c->client, &c->transaction, now_ms);
+}
+
+/* A kept connection that the server had closed meanwhile says nothing about the message. */
+static bool was_stale(const struct connection *c)
+{
+    const struct smtp_result *first = &c->transaction.recipients[0].result;
+    return c->transactions > 0 && first->kind == RESULT_DEFERRED && first->code == 0 && first->is_host_failure
+           && first->stage && strcmp(first->stage, "mail") == 0;
+}
+
+static bool wants_other_host(const struct smtp_result *result)
+{
+    return (result->kind == RESULT_DEFERRED && result->is_host_failure)
+           || (result->kind == RESULT_FAILED && strcmp(result->status, "5.6.7") == 0);
+}
+
+void transaction_settle(struct connection *c)
+{
+    struct job *job = c->job, *again = NULL, *other = NULL;
+    bool is_stale = was_stale(c), has_worked = false, has_host_failure = false, is_other_left = false;
+    if (!is_stale)
+        for (size_t i = 0; i < job->count; i++)
+            has_host_failure = has_host_failure || wants_other_host(&c->transaction.recipients[i].result);
+    uint64_t tried = job->tried;
+    if (has_host_failure)
+        is_other_left = job_tried(job, c->address);
+    c->settle = settle_create(job->item);
+    for (size_t i = 0; i < job->count; i++) {
+        const struct smtp_result *result = &c->transaction.recipients[i].result;
+        struct attempt attempt = transaction_attempt(c, result);
+        has_worked = has_worked || result->kind == RESULT_DELIVERED;
+        if (result->kind == RESULT_AGAIN || is_stale) {
+            again = again ? again : job_create(job->item, job->route, tried);
+            job_add(again, job->recipients[i]);
+        } else if (wants_other_host(result) && is_other_left) {
+            if (!other) {
+                other = job_create(job->item, job->route, job->tried);
+                attempt_keep(&job->item->arena, &attempt, &other->failure);
+            }
+            job_add(other, job->recipients[i]);
+        } else {
+            settle_add(c->settle, job->recipients[i], &attempt);
+        }
+    }
+    if (has_worked)
+        site_worked(c->site);
+    if (has_host_failure) {
+        struct attempt attempt = transaction_attempt(c, &c->transaction.recipients[0].result);
+        site_host_failed(c->site, &attempt, c->address, true);
+    }
+    if (again)
+        site_requeue(c->site, again);
+    if (other)
+        site_requeue(c->site, other);
+    c->transactions++;
+    c->phase = PHASE_SETTLING;
+    struct settle *settle = c->settle;
+    forget(c);
+    settle_submit(settle, c);
+}
