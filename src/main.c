@@ -6,7 +6,7 @@
 #include <string.h>
 
 const struct command command_table[] = {
-    {"check", command_check, "read the config and say every mistake", "[--defaults]"},
+    {"check", command_check, "read the config and say every mistake", "[--defaults] [--no-dns]"},
     {"explain", command_explain, "what is known of a file, a message or an address", "FILE|QUEUE-ID|NAME|ADDRESS"},
     {"lint", command_lint, "what would be done with a message file, offline", "FILE..."},
     {"queue", command_queue, "list, show, hold, release, retry, remove, reroute, export, repair", "VERB [ID...]"},

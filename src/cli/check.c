@@ -1,39 +1,94 @@
-/* mailroot check: the config, read and judged. */
+/* mailroot check: the config, the folders and DNS, read and judged. */
+#include "cli/check.h"
 #include "cli/command.h"
 
+#include <pwd.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+static bool is_missing(const char *path, struct stat *ret_is)
+{
+    return stat(path, ret_is) != 0; /* made at the first start */
+}
 
 /* RELIABILITY P11: others may put files in, and neither see nor remove those of others. */
-static bool pickup_is_safe(const struct config *config)
+static bool pickup_is_safe(const char *dir)
 {
     struct stat is;
-    if (stat(config->pickup.dir, &is) != 0)
-        return true; /* made at the first start */
-    if ((is.st_mode & S_IWOTH) && !(is.st_mode & S_ISVTX)) {
-        printf("%s: everybody can remove others' files: chmod 1733 it\n", config->pickup.dir);
+    if (is_missing(dir, &is))
+        return true;
+    if (!S_ISDIR(is.st_mode)) {
+        printf("%s: not a folder\n", dir);
         return false;
     }
+    if ((is.st_mode & S_IWOTH) && !(is.st_mode & S_ISVTX)) {
+        printf("%s: everybody can remove others' files: chmod 1733 it\n", dir);
+        return false;
+    }
+    if ((is.st_mode & S_IWGRP) && !(is.st_mode & S_ISVTX))
+        printf("%s: warning: its group can remove others' files; chmod +t keeps each its own\n", dir);
     if ((is.st_mode & S_IWOTH) && (is.st_mode & S_IROTH))
-        printf("%s: warning: everybody can list it; 1733 keeps names private\n", config->pickup.dir);
+        printf("%s: warning: everybody can list it; 1733 keeps names private\n", dir);
     return true;
+}
+
+/* The relay moves what it takes out of Pickup: in a sticky folder only the folder's owner may (`run`, started as root,
+ * makes the config's user its owner). */
+static bool pickup_is_ours(const struct config *config)
+{
+    struct stat is;
+    const struct passwd *user = getpwnam(config->user);
+    if (geteuid() == 0 || is_missing(config->pickup.dir, &is) || !(is.st_mode & S_ISVTX) || is.st_uid == geteuid()
+        || (user && is.st_uid == user->pw_uid))
+        return true;
+    printf("%s: belongs to uid %u: a relay of yours could take no file of others out of it\n", config->pickup.dir,
+           (unsigned)is.st_uid);
+    return false;
+}
+
+static bool folder_is_private(const char *root, const char *name)
+{
+    char path[4096];
+    struct stat is;
+    (void)snprintf(path, sizeof path, "%s/%s", root, name);
+    if (is_missing(path, &is) || (is.st_mode & (S_IWOTH | S_IROTH)) == 0)
+        return true;
+    printf("%s: everybody can %s it: chmod o-rwx it\n", path, is.st_mode & S_IWOTH ? "change" : "read");
+    return false;
+}
+
+static bool folders_are_safe(const struct config *config)
+{
+    bool is_fine = pickup_is_safe(config->pickup.dir);
+    is_fine = pickup_is_ours(config) && is_fine;
+    is_fine = folder_is_private(config->root, "Queue") && is_fine;
+    return folder_is_private(config->root, "Badmail") && is_fine;
 }
 
 int command_check(int argc, char **argv)
 {
     struct command_options options;
+    bool asks_dns = true;
     command_parse(&argc, argv, &options);
-    if (argc > 1 && strcmp(argv[1], "--defaults") == 0) {
-        struct buf defaults = {0};
-        config_print_defaults(&defaults);
-        fputs(buf_text(&defaults), stdout);
-        buf_finish(&defaults);
-        return 0;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--defaults") == 0) {
+            struct buf defaults = {0};
+            config_print_defaults(&defaults);
+            fputs(buf_text(&defaults), stdout);
+            buf_finish(&defaults);
+            return 0;
+        }
+        if (strcmp(argv[i], "--no-dns") != 0)
+            return command_fail("check", EX_USAGE, "%s: not known here; see --help", argv[i]);
+        asks_dns = false;
     }
     struct config *config = command_config(&options);
     if (!strchr(config->hostname, '.'))
         printf("hostname: warning: \"%s\" is no full name; receivers refuse such a HELO\n", config->hostname);
-    bool is_fine = pickup_is_safe(config);
+    else if (asks_dns)
+        (void)check_dns(config);
+    bool is_fine = folders_are_safe(config);
     if (is_fine)
         printf("%s: ok\n", config->file ? config->file : "embedded defaults");
     config_destroy(&config);

@@ -1,3 +1,4 @@
+#include "route/dns.h"
 #include "route/route_private.h"
 
 #include "base/mem.h"
@@ -189,66 +190,14 @@ static void on_readable(int fd, short what, void *arg)
     (void)ub_process(router->context); /* answers come to their callbacks */
 }
 
-static bool set_server(struct router *router, const char *server, struct error *error)
-{
-    char name[256], forward[300];
-    int port;
-    if (!address_split_port(slice_of(server), 53, name, &port))
-        return error_set(error, "dns.servers: %s: an address with or without a port was expected", server);
-    struct slice ip = slice_of(name);
-    if (ip.size > 2 && name[0] == '[')
-        ip = slice_make(name + 1, ip.size - 2);
-    (void)snprintf(forward, sizeof forward, "%.*s@%d", SLICE_FMT(ip), port);
-    int result = ub_ctx_set_fwd(router->context, forward);
-    return result == 0 || error_set(error, "dns.servers: %s: %s", server, ub_strerror(result));
-}
-
-static bool configure(struct router *router, struct error *error)
-{
-    static const char *const options[][2] = {
-        {"do-not-query-localhost:", "no"}, {"cache-max-negative-ttl:", "60"}, {"infra-host-ttl:", "30"},
-        {"edns-buffer-size:", "1232"},     {"use-caps-for-id:", "no"},       {"serve-expired:", "no"},
-        {"infra-keep-probing:", "yes"},
-    };
-    const struct config *config = router->config;
-    for (size_t i = 0; i < COUNT_OF(options); i++) {
-        int result = ub_ctx_set_option(router->context, options[i][0], options[i][1]);
-        if (result)
-            return error_set(error, "DNS: %s %s", options[i][0], ub_strerror(result));
-    }
-    for (size_t i = 0; i < config->dns.servers.count; i++)
-        if (!set_server(router, config->dns.servers.items[i], error))
-            return false;
-    /* A missing resolv.conf means a resolver on this host (resolv.conf(5)). */
-    if (config->dns.servers.count == 0 && ub_ctx_resolvconf(router->context, NULL) != 0
-        && !set_server(router, "127.0.0.1", error))
-        return false;
-    if (config->dns.trust_anchor && config->dns.trust_anchor[0]) {
-        int result = ub_ctx_add_ta_file(router->context, config->dns.trust_anchor);
-        if (result)
-            return error_set(error, "dns.trust_anchor: %s: %s", config->dns.trust_anchor, ub_strerror(result));
-    }
-    int result = ub_ctx_async(router->context, 1); /* its worker is a thread of ours, not a process */
-    if (result)
-        return error_set(error, "DNS: %s", ub_strerror(result));
-    /* Zones that libunbound answers by itself: what is private is for the resolver that was named to say. From here on
-     * the context takes no more settings. */
-    static const char *const zones[] = {"test.", "home.arpa."};
-    for (size_t i = 0; i < COUNT_OF(zones); i++)
-        (void)ub_ctx_zone_remove(router->context, zones[i]);
-    return true;
-}
-
 struct router *router_create(struct event_base *base, const struct config *config, struct error *error)
 {
     struct router *router = mem_alloc(sizeof *router);
     router->base = base;
     router->config = config;
     router->random = (uint64_t)clock_wall_ns() | 1;
-    router->context = ub_ctx_create();
-    if (!router->context)
-        (void)error_set(error, "DNS: libunbound has no memory");
-    if (!router->context || !configure(router, error)) {
+    router->context = dns_open(config, error);
+    if (!router->context) {
         router_destroy(&router);
         return NULL;
     }
@@ -270,7 +219,8 @@ void router_destroy(struct router **router)
         entry_destroy(entry);
     if (r->readable)
         event_free(r->readable);
-    ub_ctx_delete(r->context);
+    if (r->context)
+        ub_ctx_delete(r->context);
     free(r);
     *router = NULL;
 }

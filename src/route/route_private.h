@@ -1,7 +1,7 @@
 /* What the files of the router share.
  *
  *   route.c    router, cache, life of routes      search.c   one look-up: MX, then addresses, then a route
- *   address.c  texts and ranges of addresses */
+ *   address.c  texts and ranges of addresses      dns.c         libunbound set up by the config */
 #ifndef MR_ROUTE_ROUTE_PRIVATE_H
 #define MR_ROUTE_ROUTE_PRIVATE_H
 

@@ -2,12 +2,13 @@
 
 #include "base/mem.h"
 #include "os/clock.h"
+#include "route/dns.h"
 
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TYPE_A = 1, TYPE_MX = 15, TYPE_AAAA = 28, CLASS_IN = 1, RCODE_NXDOMAIN = 3, TARGETS = 500 };
+enum { CLASS_IN = 1, RCODE_NXDOMAIN = 3, TARGETS = 500 };
 
 struct query {                /* one question to libunbound */
     struct search *search;    /* NULL: nobody waits any more */
@@ -199,11 +200,11 @@ static void on_address(struct search *search, size_t place, const struct ub_resu
         search->ttl_s = result->ttl;
     host->is_secure = result->secure;
     for (size_t i = 0; result->havedata && result->data[i]; i++) {
-        if (result->qtype == TYPE_A && result->len[i] == 4) {
+        if (result->qtype == DNS_A && result->len[i] == 4) {
             address.to.v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)host->port)};
             memcpy(&address.to.v4.sin_addr, result->data[i], 4);
             add_address(search, host, &address);
-        } else if (result->qtype == TYPE_AAAA && result->len[i] == 16) {
+        } else if (result->qtype == DNS_AAAA && result->len[i] == 16) {
             address.to.v6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)host->port)};
             memcpy(&address.to.v6.sin6_addr, result->data[i], 16);
             add_address(search, host, &address);
@@ -230,7 +231,7 @@ static void on_answer(void *arg, int problem, struct ub_result *result)
     }
     if (search) {
         search->pending--;
-        if (type == TYPE_MX)
+        if (type == DNS_MX)
             on_mx(search, result);
         else {
             on_address(search, host, result);
@@ -269,9 +270,9 @@ static void ask_addresses(struct search *search)
             continue;
         }
         if (config->dns.is_ipv4)
-            is_asked = ask(search, host->name, TYPE_A, i) || is_asked;
+            is_asked = ask(search, host->name, DNS_A, i) || is_asked;
         if (config->dns.is_ipv6)
-            is_asked = ask(search, host->name, TYPE_AAAA, i) || is_asked;
+            is_asked = ask(search, host->name, DNS_AAAA, i) || is_asked;
         host->is_temporary = !is_asked;
     }
     if (search->pending == 0)
@@ -579,7 +580,7 @@ void search_start(struct cached *entry, struct slice domain, struct slice rerout
         search->source = "hosts";
         (void)add_host(search, search->domain, port_of(search), 0);
         ask_addresses(search);
-    } else if (!ask(search, search->domain, TYPE_MX, 0)) {
+    } else if (!ask(search, search->domain, DNS_MX, 0)) {
         fail(search, 451, "4.4.3", "the MX look-up could not be asked");
     }
 }

@@ -255,3 +255,43 @@ def test_a_message_survives_a_lost_connection_everywhere(relay_to, make_server):
     relay = relay_to(server, {"queue": {"retry_first": "200ms"}})
     relay.send("c.eml", mail.message())
     relay.wait_empty()
+
+
+NAMES = {"relay.test": ["A 192.0.2.7", "AAAA 2001:db8::7", 'TXT "v=spf1 a -all"', "MX 10 relay.test."],
+         "7.2.0.192.in-addr.arpa": ["PTR relay.test."],
+         "7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa": ["PTR relay.test."]}
+WITHOUT = [  # what is taken away or changed, what the warning says
+    ({"7.2.0.192.in-addr.arpa": []}, "192.0.2.7: warning: this address of relay.test has no PTR"),
+    ({"7.2.0.192.in-addr.arpa": ["PTR pool-7.isp.test."]}, "192.0.2.7: warning: its PTR names pool-7.isp.test, not relay.test"),
+    ({"relay.test": ["A 192.0.2.7"]}, "relay.test: warning: no SPF record"),
+    ({"relay.test": ["A 192.0.2.7", 'TXT "v=spf1 a"', 'TXT "v=spf1 mx"']}, "relay.test: warning: 2 SPF records"),
+    ({"relay.test": ['TXT "v=spf1 -all"']}, "relay.test: warning: the HELO name has no address"),
+    ({"relay.test": ['TXT "v=spf1 -all"']}, "relay.test: warning: neither MX nor address"),
+]
+
+
+def test_check_finds_nothing_wrong_with_sound_names(relay_with_names):
+    relay = relay_with_names(NAMES, start=False)
+    assert relay.run("check", check=0).stdout.decode() == f"{relay.config_file}: ok\n"
+
+
+@pytest.mark.parametrize("change,warning", WITHOUT, ids=[row[1].split("warning: ")[1] for row in WITHOUT])
+def test_check_warns_of_what_makes_mail_bounce(relay_with_names, change, warning):
+    relay = relay_with_names(NAMES | change, start=False)
+    assert warning in relay.run("check", check=0).stdout.decode()
+
+
+def test_check_says_when_dns_is_silent(make_relay):
+    relay = make_relay({"dns": {"servers": ["127.0.0.1:1"]}}, start=False)
+    assert "dns: warning: no usable answer" in relay.run("check", check=0).stdout.decode()
+
+
+@pytest.mark.parametrize("folder,mode,word", [("Pickup", 0o777, "chmod 1733"), ("Pickup", 0o1777, "warning: everybody can list"),
+                                              ("Pickup", 0o770, "chmod +t"), ("Queue", 0o755, "read"), ("Badmail", 0o757, "change")])
+def test_check_looks_at_the_folders(make_relay, folder, mode, word):
+    relay = make_relay(start=False)
+    path = relay.root / folder
+    path.mkdir(exist_ok=True)
+    path.chmod(mode)
+    done = relay.run("check", "--no-dns", check=0 if "warning" in word or "+t" in word else 78)
+    assert word in done.stdout.decode()

@@ -1,0 +1,12 @@
+/* What `mailroot check` looks at beside the config's own words. */
+#ifndef MR_CLI_CHECK_H
+#define MR_CLI_CHECK_H
+
+#include "config/config.h"
+
+/* What makes other hosts refuse our mail: the HELO name without an address, addresses whose PTR is missing or names
+ * another host (RFC 1912 2.1), a sender domain without SPF (RFC 7208) or without a way for bounces to come back. Prints a
+ * line for each; how many. Asks DNS, for three seconds at most. */
+int check_dns(const struct config *config);
+
+#endif

@@ -1,0 +1,29 @@
+/* dns: libunbound as the config sets it up, and questions asked all at once where nothing else runs meanwhile
+ * (commands). The router (route.h) and whoever has a loop ask the context themselves.
+ * D1  dns.servers as forwarders, else resolv.conf, else a resolver on this host
+ * D2  zones that libunbound would answer by itself ("test.", "home.arpa.") are asked like any other */
+#ifndef MR_ROUTE_DNS_H
+#define MR_ROUTE_DNS_H
+
+#include "config/config.h"
+
+#include <sys/socket.h>
+#include <unbound.h>
+
+enum { DNS_A = 1, DNS_MX = 15, DNS_TXT = 16, DNS_AAAA = 28, DNS_PTR = 12, DNS_NAME_SIZE = 256 };
+
+/* A context that answers on a thread of its own; ub_ctx_delete() it. NULL with an error. */
+MUST_USE struct ub_ctx *dns_open(const struct config *config, struct error *error);
+
+struct dns_question {
+    char name[DNS_NAME_SIZE];
+    int type;
+    struct ub_result *result; /* NULL: no answer in time; ub_resolve_free() it */
+};
+
+/* Asks all and waits until the last is answered or the time is over. */
+void dns_ask(struct ub_ctx *context, struct dns_question *questions, size_t count, int timeout_ms);
+/* The name whose PTR tells about the address ("1.2.0.192.in-addr.arpa", RFC 1035 3.5, RFC 3596 2.5). */
+void dns_reverse_name(const struct sockaddr *address, char ret_name[DNS_NAME_SIZE]);
+
+#endif
