@@ -1,7 +1,7 @@
 /* config: every setting, checked, as typed values.
  *
  * Read from a file (config/parse.h), then the environment, then -o key=value. The environment's names: MAILROOT_ and the key in upper
- * case with "_" for "." (MAILROOT_DNS_SERVERS="127.0.0.1:53,…"). The table in config.c is the only list of keys: name,
+ * case with "_" for "." (MAILROOT_DNS_SERVERS="127.0.0.1:53,…"). The table in keys.c is the only list of keys: name,
  * type, range, default.
  * Units: durations are milliseconds ("5m", "1h30m", "250ms"; a bare number is refused), sizes are octets ("10MB" =
  * 10*1024*1024, "64KB", plain numbers are octets). A mistake says file, line, key, what stands there and what is accepted;

@@ -136,6 +136,13 @@ static void settle_batch(struct writer *writer, struct writer_job *batch, bool i
                          const struct error *error)
 {
     uint64_t jobs = 0;
+    for (const struct writer_job *job = batch; job; job = job->next)
+        jobs++;
+    pthread_mutex_lock(&writer->mutex); /* before anybody hears of the commit */
+    writer->counts.jobs += jobs;
+    writer->counts.commits += is_committed;
+    writer->counts.failures += !is_committed;
+    pthread_mutex_unlock(&writer->mutex);
     for (struct writer_job *job = batch; job;) {
         struct writer_job *next = job->next;
         job->is_committed = is_committed && !job->is_failed;
@@ -143,14 +150,8 @@ static void settle_batch(struct writer *writer, struct writer_job *batch, bool i
             job->error = *error;
         job->letter.run = run_done;
         post_send(job->post, &job->letter);
-        jobs++;
         job = next;
     }
-    pthread_mutex_lock(&writer->mutex);
-    writer->counts.jobs += jobs;
-    writer->counts.commits += is_committed;
-    writer->counts.failures += !is_committed;
-    pthread_mutex_unlock(&writer->mutex);
 }
 
 /* All jobs of the list in one transaction; false if one of them (or begin) failed, with nothing done. */
