@@ -1,34 +1,27 @@
-/* mailroot run: the relay in the foreground.
- *
- *   supervisor ──fork──> relay (loop, intake's thread, writer's thread)
- *
- * The supervisor starts the relay again when it dies, with a growing pause, and hands signals on: TERM and INT end both,
- * HUP lets the relay finish what is in flight and start anew with the config as it is then, if that is without mistakes. */
+/* mailroot run: the relay in the foreground, as a role of the supervisor (cli/supervise.h).
+ * The relay's process is the loop, intake's thread and the writer's thread. HUP lets it finish what is in flight and start
+ * anew with the config as it is then, if that is without mistakes. */
 #include "cli/command.h"
+#include "cli/identity.h"
+#include "cli/supervise.h"
 
 #include "base/mem.h"
-#include "os/clock.h"
 #include "os/control.h"
 #include "os/file.h"
 #include "pickup/intake.h"
 #include "relay/relay.h"
 
-#include <errno.h>
 #include <event2/event.h>
 #include <event2/thread.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-enum { EXIT_RELOAD = 10, LOCK_WAIT_MS = 3000, PAUSE_MAX_S = 60, FILES_WANTED = 65536 };
+enum { LOCK_WAIT_MS = 3000, FILES_WANTED = 65536 };
 
 struct run {
     const struct command_options *options;
@@ -50,60 +43,6 @@ struct run {
 };
 
 struct taken_letter { struct letter letter; struct run *run; struct queued *list; };
-
-/* ---- folders and identity ---- */
-
-static bool make_folders(const struct config *config, struct error *error)
-{
-    static const struct { const char *name; mode_t mode; } folders[] = {
-        {"Queue", 0700}, {"Badmail", 0750}, {"Log", 0750}, {"Drop", 0750},
-    };
-    char path[4096];
-    struct stat is;
-    bool is_new = stat(config->pickup.dir, &is) != 0;
-    if (!file_make_folder(config->root, 0755, error) || !file_make_folder(config->pickup.dir, 0755, error))
-        return false;
-    /* RELIABILITY P11: everybody may put files in, nobody sees or removes those of others. */
-    if (is_new && chmod(config->pickup.dir, 01733) != 0)
-        return error_set_errno(error, config->pickup.dir);
-    for (size_t i = 0; i < COUNT_OF(folders); i++) {
-        (void)snprintf(path, sizeof path, "%s/%s", config->root, folders[i].name);
-        if (!file_make_folder(path, folders[i].mode, error))
-            return false;
-    }
-    return !config->receipts.is_on || file_make_folder(config->receipts.dir, 0755, error);
-}
-
-static bool give_folder(const char *path, const struct passwd *user, struct error *error)
-{
-    struct stat is;
-    if (stat(path, &is) != 0 || is.st_uid == user->pw_uid)
-        return true;
-    return chown(path, user->pw_uid, user->pw_gid) == 0 || error_set_errno(error, path);
-}
-
-/* Started as root: the folders become the user's, and so does the process, before anything foreign is read. */
-static bool become_user(const struct config *config, struct error *error)
-{
-    static const char *const names[] = {"", "/Queue", "/Badmail", "/Log", "/Drop"};
-    char path[4096];
-    if (geteuid() != 0 || strcmp(config->user, "root") == 0)
-        return true;
-    const struct passwd *user = getpwnam(config->user);
-    if (!user)
-        return error_set(error, "user \"%s\" does not exist: make it, or set `user`", config->user);
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
-        (void)snprintf(path, sizeof path, "%s%s", config->root, names[i]);
-        if (!give_folder(path, user, error))
-            return false;
-    }
-    if (!give_folder(config->pickup.dir, user, error)
-        || (config->receipts.is_on && !give_folder(config->receipts.dir, user, error)))
-        return false;
-    if (initgroups(user->pw_name, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0)
-        return error_set_errno(error, "can't become the user");
-    return true;
-}
 
 static void raise_limits(void)
 {
@@ -183,7 +122,7 @@ static void on_reload(int number, short what, void *arg)
     if (config) {
         config_destroy(&config);
         tell(run, EVENT_RELOADED, NULL);
-        end(run, EXIT_RELOAD);
+        end(run, ROLE_RELOAD);
     } else {
         tell(run, EVENT_ERROR, buf_text(&report));
         fprintf(stderr, "mailroot run: the old config stays:\n%s", buf_text(&report));
@@ -288,7 +227,7 @@ static int relay_main(const struct command_options *options)
     signal(SIGIO, SIG_IGN); /* a writer opened a file whose lease we hold (fcntl(2)) */
     (void)umask(027);
     raise_limits();
-    if (!make_folders(run.config, &error) || !become_user(run.config, &error) || !start_all(&run, &error)) {
+    if (!identity_make_folders(run.config, &error) || !identity_become(run.config, &error) || !start_all(&run, &error)) {
         run.exit_code = command_fail("run", EX_CONFIG, "%s", error.text);
         if (run.log)
             tell(&run, EVENT_ERROR, error.text);
@@ -301,83 +240,10 @@ static int relay_main(const struct command_options *options)
     return run.exit_code;
 }
 
-/* ---- the supervisor ---- */
-
-static volatile sig_atomic_t child_pid;
-static volatile sig_atomic_t is_told_to_end;
-
-static void hand_on(int number)
-{
-    if (number != SIGHUP)
-        is_told_to_end = 1;
-    if (child_pid > 0)
-        (void)kill(child_pid, number);
-}
-
-static pid_t start_child(const struct command_options *options)
-{
-    sigset_t handed, old;
-    sigemptyset(&handed);
-    sigaddset(&handed, SIGTERM);
-    sigaddset(&handed, SIGINT);
-    sigaddset(&handed, SIGHUP);
-    sigprocmask(SIG_BLOCK, &handed, &old); /* until child_pid is right */
-    pid_t parent = getpid(), pid = fork();
-    if (pid == 0) {
-        signal(SIGTERM, SIG_DFL);
-        signal(SIGINT, SIG_DFL);
-        signal(SIGHUP, SIG_IGN);
-        sigprocmask(SIG_SETMASK, &old, NULL);
-        if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent)
-            _exit(EX_OSERR);
-        exit(relay_main(options));
-    }
-    child_pid = pid;
-    sigprocmask(SIG_SETMASK, &old, NULL);
-    return pid;
-}
-
-/* Waits for the child's end; its exit code, or 128 + signal. */
-static int wait_child(pid_t pid)
-{
-    int status;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return EX_OSERR;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-static bool is_final(int code)
-{
-    return is_told_to_end || code == 0 || code == EX_CONFIG || code == EX_USAGE || code == EX_TEMPFAIL;
-}
-
-static int supervise(const struct command_options *options)
-{
-    struct sigaction action = {.sa_handler = hand_on};
-    unsigned pause_s = 1;
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
-    for (;;) {
-        int64_t started_ms = clock_mono_ms();
-        pid_t pid = start_child(options);
-        if (pid < 0)
-            return command_fail("run", EX_OSERR, "fork: %s", strerrordesc_np(errno));
-        int code = wait_child(pid);
-        if (code != EXIT_RELOAD && is_final(code))
-            return code;
-        if (is_told_to_end)
-            return 0;
-        if (code == EXIT_RELOAD)
-            continue;
-        if (clock_mono_ms() - started_ms > 1000L * PAUSE_MAX_S)
-            pause_s = 1;
-        (void)command_fail("run", 0, "the relay ended (%d); it starts again in %u s", code, pause_s);
-        (void)sleep(pause_s);
-        pause_s = pause_s * 2 > PAUSE_MAX_S ? PAUSE_MAX_S : pause_s * 2;
-    }
-}
+static const struct role roles[] = {
+    {"relay", NULL, relay_main},
+    {NULL, NULL, NULL},
+};
 
 int command_run(int argc, char **argv)
 {
@@ -387,5 +253,5 @@ int command_run(int argc, char **argv)
         return command_fail("run", EX_USAGE, "%s: no operand is expected", argv[1]);
     struct config *config = command_config(&options); /* mistakes are said before anything starts */
     config_destroy(&config);
-    return supervise(&options);
+    return supervise(roles, &options);
 }
