@@ -81,6 +81,8 @@ const struct config_key config_keys[] = {
     {"events.stdout", KEY_BOOL, AT(events.is_stdout), 0, 0, "false", NULL},
     {"events.rotate_size", KEY_SIZE, AT(events.rotate_size), 0, 1024 * 1024 * MB, "100MB", NULL},
     {"events.keep", KEY_INT, AT(events.keep), 1, 1000, "10", NULL},
+    {"local.domains", KEY_LIST, AT(local.domains), 0, 0, NULL, NULL},
+    {"local.aliases", KEY_TEXT, AT(local.alias_file), 0, 0, NULL, NULL},
     {"receipts.enabled", KEY_BOOL, AT(receipts.is_on), 0, 0, "false", NULL},
     {"receipts.dir", KEY_TEXT, AT(receipts.dir), 0, 0, NULL, NULL},
 };

@@ -30,6 +30,10 @@ static void on_route(void *arg, struct route *route)
         site_add(item->relay, route, item, recipient);
         return;
     }
+    if (route->kind == ROUTE_LOCAL) {
+        local_add(item->relay, route, item, recipient);
+        return;
+    }
     struct attempt attempt = {
         .kind = route->kind == ROUTE_FAILED ? RESULT_FAILED : RESULT_DEFERRED, .stage = "route",
         .code = route->code, .status = slice_of(route->status), .text = slice_of(route->reason),

@@ -185,9 +185,11 @@ static void on_soon(int fd, short what, void *arg)
     if (relay->is_behind && !relay->finished && HASH_COUNT(relay->items) <= active_limit(relay) / 2)
         load_more(relay);
     dispatch_dirty(relay);
+    local_dispatch(relay->local);
     submit_gathered(relay);
     event_flush(relay->parts.log);
-    if (relay->finished && relay->connection_count == 0 && relay->settles_in_flight == 0) {
+    if (relay->finished && relay->connection_count == 0 && relay->settles_in_flight == 0
+        && local_is_idle(relay->local)) {
         void (*finished)(void *) = relay->finished;
         finished(relay->finished_arg);
     }
@@ -249,7 +251,8 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
         mem_exhausted(sizeof *relay);
     relay->tls = tls_create(error);
     relay->router = relay->tls ? router_create(parts->base, parts->config, error) : NULL;
-    if (!relay->router || !store_open(parts->queue_dir, STORE_READER, &relay->reader, error)) {
+    relay->local = relay->router ? local_start(relay, error) : NULL;
+    if (!relay->local || !store_open(parts->queue_dir, STORE_READER, &relay->reader, error)) {
         relay_destroy(&relay);
         return NULL;
     }
@@ -277,6 +280,7 @@ void relay_destroy(struct relay **relay)
     if (!r)
         return;
     router_destroy(&r->router);
+    local_stop(&r->local);
     HASH_ITER(hh, r->sites, site, next_site)
         site_destroy(site);
     HASH_ITER(hh, r->items, item, next_item)

@@ -2,6 +2,7 @@
  *
  *   relay.c       life, wake-ups, the loader          items.c       messages in memory, their look-ups
  *   site.c        jobs and connections of a site      connection.c  one SMTP connection
+ *   local.c       Drop and Maildir, by a thread         mailbox.c     one file into a folder
  *   settle.c      outcomes, committed                 transaction.c what it sends, and what becomes of it
  *   admin.c       the control socket's requests */
 #ifndef MR_RELAY_RELAY_PRIVATE_H
@@ -21,6 +22,7 @@ struct event;
 struct site;
 struct settle;
 struct connection;
+struct local;
 
 struct item {                  /* a message with recipients that are due */
     struct relay *relay;
@@ -44,6 +46,7 @@ struct attempt {               /* what one attempt came to, for one or more reci
     int code;
     struct slice status, text; /* text: the server's words, or ours where code is 0 */
     struct slice host, address, tls;
+    bool is_final;             /* delivered means: in the mailbox */
     bool has_dsn;              /* the host passes notices on (RFC 3461) */
     int64_t connect_ms, transaction_ms;
 };
@@ -90,6 +93,7 @@ struct relay {
     struct store *reader;
     struct router *router;
     SSL_CTX *tls;
+    struct local *local;
     struct event *soon, *wake;
     int64_t wake_ms;           /* wall time of the next load; INT64_MAX = none */
     bool is_behind;            /* the queue may hold due messages that are not in memory */
@@ -137,6 +141,13 @@ void job_add(struct job *job, unsigned recipient);
 /* Notes that the target with this address failed the job; true if another one is left. */
 bool job_tried(struct job *job, const char *address);
 void attempt_keep(struct arena *arena, const struct attempt *attempt, struct attempt *ret_kept);
+
+/* local.c */
+MUST_USE struct local *local_start(struct relay *relay, struct error *error);
+void local_stop(struct local **local); /* what is not done stays due in the queue */
+void local_add(struct relay *relay, struct route *route, struct item *item, unsigned recipient);
+void local_dispatch(struct local *local);
+bool local_is_idle(const struct local *local);
 
 /* connection.c */
 void connection_open(struct site *site, struct route *route, const struct route_host *host,

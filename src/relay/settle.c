@@ -209,7 +209,7 @@ void settle_add(struct settle *settle, unsigned number, const struct attempt *at
         settlement->state = STATE_DELIVERED;
         settle->relay->delivered++;
         if (!attempt->has_dsn && (recipient->notify & NOTIFY_SUCCESS) && settle->item->queued->message.sender.size)
-            add_notice(settle, DSN_RELAYED, recipient, attempt, settlement);
+            add_notice(settle, attempt->is_final ? DSN_DELIVERED : DSN_RELAYED, recipient, attempt, settlement);
     } else if (attempt->kind == RESULT_FAILED) {
         settlement->state = STATE_BOUNCED;
         fail(settle, recipient, attempt, settlement);
