@@ -36,7 +36,7 @@ struct item {                  /* a message with recipients that are due */
     struct item *next_settling;
     bool is_counted;           /* its content is in relay->content_size */
     bool is_stale;             /* an operator changed it: what is not in flight is loaded again */
-    bool was_skipped;          /* the loader met it */
+    bool was_skipped;          /* the loader met a due recipient that it does not hold */
     UT_hash_handle hh;
 };
 
@@ -97,6 +97,8 @@ struct relay {
     struct event *soon, *wake;
     int64_t wake_ms;           /* wall time of the next load; INT64_MAX = none */
     bool is_behind;            /* the queue may hold due messages that are not in memory */
+    uint64_t *reload;          /* messages to be looked at again, by id */
+    size_t reload_count, reload_capacity;
     bool is_starved;           /* a site could not connect since all connections are in use */
     struct item *items;
     struct item *settling;
@@ -114,6 +116,7 @@ struct relay {
 /* relay.c */
 void relay_soon(struct relay *relay); /* dirty sites, gathered settles, loading: when the loop comes round */
 void relay_wake_at(struct relay *relay, int64_t wall_ms);
+void relay_reload(struct relay *relay, uint64_t id); /* what of it is due is loaded when the loop comes round */
 uint32_t relay_random(struct relay *relay);
 void relay_check_finished(struct relay *relay);
 
@@ -124,6 +127,8 @@ void item_destroy(struct item *item);
 /* The canonical message; false when it can't be read. */
 MUST_USE bool item_content(struct item *item, struct slice *ret_content, struct error *error);
 struct item *item_find(struct relay *relay, uint64_t id);
+/* Whether that row's attempt is one of those that the item makes. */
+bool item_holds(const struct item *item, const struct store_recipient *row);
 
 /* site.c */
 void site_add(struct relay *relay, struct route *route, struct item *item, unsigned recipient);
