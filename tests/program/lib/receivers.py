@@ -168,7 +168,7 @@ postlog unix-dgram n - n - 1 postlogd
 class _Postfix:
     """A private Postfix in a temporary folder. Needs root, as Postfix does; the system's own is never touched."""
 
-    def __init__(self, more):
+    def __init__(self, more, start=True):
         user = pwd.getpwnam("nobody")
         self.base = pathlib.Path(tempfile.mkdtemp(prefix="mailroot-postfix-"))
         self.base.chmod(0o755)
@@ -183,7 +183,8 @@ class _Postfix:
         (self.config / "main.cf").write_text(
             MAIN_CF.format(more=more.format(**values), origin="relay.test", **values))
         (self.config / "master.cf").write_text(MASTER_CF.format(port=f"{self.address}:{self.port}"))
-        self.command("postfix", "start")
+        if start:
+            self.command("postfix", "start")
 
     def command(self, name, *arguments, **options):
         done = subprocess.run([f"/usr/sbin/{name}", "-c", self.config, *arguments], capture_output=True, timeout=60,
@@ -213,6 +214,25 @@ class PostfixReceiver(_Postfix):
     def wait(self, count, seconds=60):
         wait_until(lambda: len(self.files()) >= count, seconds, what=f"{count} files in Postfix's Maildir")
         return [path.read_bytes() for path in self.files()]
+
+
+class PostfixPeer(_Postfix):
+    """Relays what `sendmail` put in its drop folder to one host, once it is started."""
+
+    def __init__(self, host, port):
+        super().__init__(f"relayhost = [{host}]:{port}\ndisable_dns_lookups = yes", start=False)
+        self.command("postfix", "check")
+
+    def drop(self, recipient, content):
+        subprocess.run(["/usr/sbin/sendmail", "-C", self.config, "-i", "-f", "a@b.test", recipient], input=content, check=True,
+                       stderr=subprocess.DEVNULL, timeout=30)
+
+    def start(self):
+        self.command("postfix", "start")
+
+    @property
+    def pid(self):
+        return int((self.base / "spool" / "pid" / "master.pid").read_text())
 
 
 class PostfixJudge(_Postfix):
