@@ -162,10 +162,45 @@ static bool write_reason(const struct badmail_folder *folder, const struct badma
     return is_done || take_back(folder, ret_base);
 }
 
+/* Whether BASE was written for that message of the queue. */
+static bool is_about(const struct badmail_folder *folder, const char *base, uint64_t id)
+{
+    char file[FILE_SIZE], id_text[17], wanted[32];
+    struct buf properties = {0};
+    struct error error;
+    (void)snprintf(file, sizeof file, "%s.BDP", base);
+    store_id_text(id, id_text);
+    (void)snprintf(wanted, sizeof wanted, "\"id\":\"%s\"", id_text); /* no text can hold it: quotes are escaped */
+    int fd = openat(folder->fd, file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    bool is_it = file_read(fd, COPY_SIZE_MAX, &properties, &error)
+                 && slice_find(buf_slice(&properties), slice_of(wanted)) >= 0;
+    close(fd);
+    buf_finish(&properties);
+    return is_it;
+}
+
+/* B4. */
+static bool has_message(const struct badmail_folder *folder, const struct badmail *about)
+{
+    char clean[OUTCOME_NAME_SIZE_MAX + 1], base[BASE_SIZE];
+    outcome_name_clean(about->name, clean);
+    (void)snprintf(base, sizeof base, "%s", clean);
+    for (int i = 2; about->id && i < TRIES_MAX && has_file(folder, base, ".BAD"); i++) {
+        if (is_about(folder, base, about->id))
+            return true;
+        (void)snprintf(base, sizeof base, "%s.%d", clean, i);
+    }
+    return false;
+}
+
 bool badmail_write(const struct badmail_folder *folder, struct slice message,
                    const struct badmail *about, struct error *error)
 {
     char base[BASE_SIZE], file[FILE_SIZE];
+    if (has_message(folder, about))
+        return file_sync_folder(folder->fd, error);
     if (!write_reason(folder, about, base, error))
         return false;
     (void)snprintf(file, sizeof file, "%s.BAD", base);
@@ -203,8 +238,9 @@ bool badmail_move(const struct badmail_folder *folder, int folder_fd, const char
     if (!write_reason(folder, about, base, error))
         return false;
     (void)snprintf(file, sizeof file, "%s.BAD", base);
+    /* The folder that it left first: synced after the other one, both names could come back. */
     if (renameat(folder_fd, file_name, folder->fd, file) == 0)
-        return file_sync_folder(folder->fd, error);
+        return file_sync_folder(folder_fd, error) && file_sync_folder(folder->fd, error);
     bool is_done = errno == EXDEV ? copy_over(folder, folder_fd, file_name, file, error)
                                   : error_set_errno(error, file_name);
     return is_done || take_back(folder, base);

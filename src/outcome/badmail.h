@@ -5,6 +5,7 @@
  * B1  the reason is durable before the message comes to lie beside it (RELIABILITY R6)
  * B2  nothing is ever overwritten: a taken NAME gets ".2", ".3"…
  * B3  NAME keeps the pickup file's name as far as it is printable; other octets become "_"
+ * B4  what badmail_write() wrote for a queue id is not written again: a crash before the commit repeats the call
  * Calls come from any thread; each is synchronous and durable when it returns true. */
 #ifndef MR_OUTCOME_BADMAIL_H
 #define MR_OUTCOME_BADMAIL_H

@@ -97,7 +97,7 @@ static void B1_reason_is_durable_before_the_message_lies_there(void **state)
 {
 #define REASON_FIRST "fsync a.BDR\nfsync new\nrename a.BDP\nfsync Badmail\n"
     static const struct { bool is_write, is_other_disk; const char *trace; } rows[] = {
-        {false, false, REASON_FIRST "rename a.BAD\nfsync Badmail\n"},
+        {false, false, REASON_FIRST "rename a.BAD\nfsync Pickup\nfsync Badmail\n"},
         {false, true, REASON_FIRST "fsync new\nrename a.BAD\nfsync Badmail\n"},
         {true, false, REASON_FIRST "fsync new\nrename a.BAD\nfsync Badmail\n"},
     };
@@ -133,7 +133,7 @@ static void must_be_somewhere(const struct place *place, const char *name)
 
 static void B1_a_failed_sync_is_told_and_loses_nothing(void **state)
 {
-    static const struct { bool is_other_disk; int syncs; } rows[] = {{false, 4}, {true, 5}};
+    static const struct { bool is_other_disk; int syncs; } rows[] = {{false, 5}, {true, 5}};
     struct place place = place_open(state);
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         for (int n = 1; n <= rows[i].syncs + 1; n++) {
@@ -150,6 +150,24 @@ static void B1_a_failed_sync_is_told_and_loses_nothing(void **state)
                 must_be_somewhere(&place, name);
         }
     }
+    place_close(&place);
+}
+
+static void B4_a_message_of_the_queue_is_written_once(void **state)
+{
+    struct place place = place_open(state);
+    struct badmail first = {.name = SLICE("a"), .reason = SLICE("no \"id\":\"0000000000000002\""), .id = 1};
+    struct badmail other = first;
+    other.id = 2;
+    for (int i = 0; i < 3; i++) {
+        must(badmail_write(&place.folder, SLICE(MESSAGE), &first, &place.world->error), place.world);
+        assert_int_equal(file_count(place.folder.fd), 3);
+    }
+    for (int i = 0; i < 3; i++) {
+        must(badmail_write(&place.folder, SLICE(MESSAGE), &other, &place.world->error), place.world);
+        assert_int_equal(file_count(place.folder.fd), 6);
+    }
+    must_read(place.folder.fd, "a.2.BAD", MESSAGE);
     place_close(&place);
 }
 
@@ -383,6 +401,7 @@ int main(void)
         TEST(bytes_are_written_with_their_reason_beside_them),
         TEST(B1_reason_is_durable_before_the_message_lies_there),
         TEST(B1_a_failed_sync_is_told_and_loses_nothing),
+        TEST(B4_a_message_of_the_queue_is_written_once),
         TEST(pitfall_50_full_disk_leaves_the_file_where_it_is),
         TEST(B2_same_name_gets_a_number),
         TEST(B2_whatever_lies_there_stays),

@@ -275,6 +275,13 @@ static void give_back_name(struct folder *folder, const char *taken_name, const 
         return;
     if (errno != EEXIST)
         return; /* stays in .taken: the next start gives it back */
+    /* A power cut may leave both names of a rename: then the file is there already. */
+    struct stat taken, there;
+    if (fstatat(folder->taken_fd, taken_name, &taken, AT_SYMLINK_NOFOLLOW) == 0
+        && fstatat(folder->fd, name, &there, AT_SYMLINK_NOFOLLOW) == 0 && taken.st_ino == there.st_ino) {
+        (void)unlinkat(folder->taken_fd, taken_name, 0); /* refused for its two links if this fails */
+        return;
+    }
     /* A new file has that name: both are kept. */
     (void)snprintf(other, sizeof other, "%.16s.%.238s", taken_name, name);
     (void)renameat2(folder->taken_fd, taken_name, folder->fd, other, RENAME_NOREPLACE);

@@ -67,7 +67,7 @@ static int create_hidden(int folder_fd, char ret_name[PICKUP_WRITER_NAME_SIZE], 
 {
     for (int i = 0; i < TRIES_MAX; i++) {
         uint64_t random = 0;
-        (void)getrandom(&random, sizeof random, GRND_NONBLOCK); /* O_EXCL guards uniqueness in any case */
+        (void)!getrandom(&random, sizeof random, GRND_NONBLOCK); /* O_EXCL guards uniqueness in any case */
         (void)snprintf(ret_name, PICKUP_WRITER_NAME_SIZE, ".mailroot-%013llx-%x-%016llx",
                        (unsigned long long)clock_wall_ms(), (unsigned)getpid(), (unsigned long long)random);
         int fd = openat(folder_fd, ret_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);

@@ -46,6 +46,56 @@ static void on_wake(int fd, short what, void *arg)
     relay_soon(relay);
 }
 
+/* ---- what the loader and intake both bring ----
+ *
+ * A message is in the queue from its commit on and is handed over a moment later: a load in between finds it first. It
+ * may even be delivered and gone before the hand-over comes, so its id is kept until then. */
+
+static void early_add(struct relay *relay, uint64_t id)
+{
+    struct early *early;
+    if (id <= relay->handed_id)
+        return;
+    HASH_FIND(hh, relay->early, &id, sizeof id, early);
+    if (early)
+        return;
+    early = mem_alloc(sizeof *early);
+    early->id = id;
+    HASH_ADD(hh, relay->early, id, sizeof early->id, early);
+}
+
+/* Takes from the list what was loaded before. */
+static struct queued *early_skip(struct relay *relay, struct queued *list)
+{
+    struct queued **place = &list;
+    while (*place) {
+        struct queued *queued = *place;
+        struct early *early;
+        HASH_FIND(hh, relay->early, &queued->message.id, sizeof queued->message.id, early);
+        if (queued->message.id > relay->handed_id)
+            relay->handed_id = queued->message.id;
+        if (early) {
+            *place = queued->next;
+            queued_destroy(&queued);
+        } else {
+            place = &queued->next;
+        }
+    }
+    return list;
+}
+
+/* Intake hands over in the order of its ids: what is behind can't come any more. */
+static void early_forget(struct relay *relay, uint64_t up_to)
+{
+    struct early *early, *next;
+    HASH_ITER(hh, relay->early, early, next) {
+        if (early->id <= up_to) {
+            HASH_DEL(relay->early, early);
+            free(early);
+        }
+    }
+}
+
 /* ---- the loader ---- */
 
 static void collect(void *arg, const struct store_recipient *recipient)
@@ -54,7 +104,7 @@ static void collect(void *arg, const struct store_recipient *recipient)
     load->rows++;
     struct item *item = item_find(load->relay, recipient->message_id);
     if (item)
-        item->was_skipped = item->was_skipped || !item_holds(item, recipient);
+        item->was_skipped = true;
     else if (load->count == 0 || load->ids[load->count - 1] != recipient->message_id)
         load->ids[load->count++] = recipient->message_id;
 }
@@ -67,56 +117,28 @@ static void tell_store_error(struct relay *relay, const struct error *error)
     event_flush(relay->parts.log);
 }
 
-/* With its content while there is memory for it: read here, in order and in one snapshot, it costs a fraction of what it
- * does one by one. */
-static char *content_ahead(const struct relay *relay, struct arena *arena, struct store_message *message)
-{
-    struct store_message whole;
-    struct error error;
-    if (message->is_in_file || relay->content_size + message->size > relay->config->limits.content_memory / 2
-        || !store_read_message(relay->reader, arena, message->id, true, &whole, &error))
-        return NULL; /* item_content() will say what is wrong with it */
-    return slice_copy(whole.content);
-}
-
-/* Its due recipients become an item; a message that is gone, or has none, is passed over. */
 static void load_message(struct relay *relay, uint64_t id, int64_t now_ms)
 {
     struct arena arena = {0};
     struct error error;
     struct store_message message;
     struct store_recipient *recipients;
-    size_t count, due = 0, open = 0;
+    size_t count, due = 0;
     if (item_find(relay, id))
         return; /* its rows were not next to each other */
-    bool is_read = store_read_recipients(relay->reader, &arena, id, &recipients, &count, &error);
-    for (size_t i = 0; is_read && i < count; i++) {
-        open += recipients[i].state == STATE_QUEUED || recipients[i].state == STATE_HELD;
-        if (recipients[i].state == STATE_QUEUED && recipients[i].next_ms <= now_ms)
-            recipients[due++] = recipients[i];
-    }
-    if (due) {
-        is_read = store_read_message(relay->reader, &arena, id, false, &message, &error);
-        if (is_read) {
-            struct queued *queued = queued_create(&message, recipients, due,
-                                                  content_ahead(relay, &arena, &message));
-            queued->open_count = open;
-            item_start(relay, queued);
+    if (store_read_message(relay->reader, &arena, id, false, &message, &error)
+        && store_read_recipients(relay->reader, &arena, id, &recipients, &count, &error)) {
+        for (size_t i = 0; i < count; i++)
+            if (recipients[i].state == STATE_QUEUED && recipients[i].next_ms <= now_ms)
+                recipients[due++] = recipients[i];
+        if (due) {
+            early_add(relay, id);
+            item_start(relay, queued_create(&message, recipients, due, NULL));
         }
-    }
-    if (!is_read)
+    } else {
         tell_store_error(relay, &error);
-    arena_finish(&arena);
-}
-
-void relay_reload(struct relay *relay, uint64_t id)
-{
-    if (relay->reload_count == relay->reload_capacity) {
-        relay->reload_capacity = relay->reload_capacity ? 2 * relay->reload_capacity : 64;
-        relay->reload = mem_resize(relay->reload, relay->reload_capacity * sizeof *relay->reload);
     }
-    relay->reload[relay->reload_count++] = id;
-    relay_soon(relay);
+    arena_finish(&arena);
 }
 
 static size_t active_limit(const struct relay *relay)
@@ -149,19 +171,6 @@ static bool load_priority(struct relay *relay, int priority, int64_t now_ms)
     return is_going;
 }
 
-/* Messages that left memory while more of them had become due, or an operator had changed them. */
-static void load_again(struct relay *relay)
-{
-    int64_t now_ms = clock_wall_ms();
-    for (size_t i = 0; i < relay->reload_count; i++) {
-        if (HASH_COUNT(relay->items) < active_limit(relay))
-            load_message(relay, relay->reload[i], now_ms);
-        else
-            relay->is_behind = true;
-    }
-    relay->reload_count = 0;
-}
-
 static void load_more(struct relay *relay)
 {
     static const int priorities[] = {1, 0, -1};
@@ -178,23 +187,6 @@ static void load_more(struct relay *relay)
         tell_store_error(relay, &error);
     else if (next_ms != INT64_MAX)
         relay_wake_at(relay, next_ms);
-}
-
-static void load(struct relay *relay)
-{
-    struct error error;
-    bool is_wanted = relay->is_behind && HASH_COUNT(relay->items) <= active_limit(relay) / 2;
-    if (relay->finished || (!is_wanted && relay->reload_count == 0))
-        return;
-    if (!store_snapshot_begin(relay->reader, &error)) {
-        tell_store_error(relay, &error);
-        relay_wake_at(relay, clock_wall_ms() + 1000L * STORE_AGAIN_S);
-        return;
-    }
-    load_again(relay);
-    if (is_wanted)
-        load_more(relay);
-    store_snapshot_end(relay->reader);
 }
 
 /* ---- the loop comes round ---- */
@@ -242,19 +234,26 @@ static void on_soon(int fd, short what, void *arg)
     (void)what;
     if (relay->is_starved && relay->connection_count < (size_t)relay->config->delivery.connections_max)
         wake_starved(relay);
-    load(relay);
+    if (relay->is_behind && !relay->finished && HASH_COUNT(relay->items) <= active_limit(relay) / 2)
+        load_more(relay);
     dispatch_dirty(relay);
-    local_dispatch(relay->local);
     submit_gathered(relay);
     event_flush(relay->parts.log);
-    if (relay->finished && relay->connection_count == 0 && relay->settles_in_flight == 0
-        && local_is_idle(relay->local)) {
+    if (relay->finished && relay->connection_count == 0 && relay->settles_in_flight == 0) {
         void (*finished)(void *) = relay->finished;
         finished(relay->finished_arg);
     }
 }
 
 void relay_accept(struct relay *relay, struct queued *list)
+{
+    list = early_skip(relay, list);
+    if (relay->early)
+        early_forget(relay, relay->handed_id);
+    relay_start_list(relay, list);
+}
+
+void relay_start_list(struct relay *relay, struct queued *list)
 {
     while (list) {
         struct queued *queued = list;
@@ -303,6 +302,7 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
     relay->config = parts->config;
     relay->wake_ms = INT64_MAX;
     relay->started_ms = clock_wall_ms();
+    relay->handed_id = atomic_load(&parts->ids->last);
     relay->random = (uint64_t)clock_wall_ns() | 1;
     relay->soon = event_new(parts->base, -1, 0, on_soon, relay);
     relay->wake = evtimer_new(parts->base, on_wake, relay);
@@ -310,8 +310,7 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
         mem_exhausted(sizeof *relay);
     relay->tls = tls_create(error);
     relay->router = relay->tls ? router_create(parts->base, parts->config, error) : NULL;
-    relay->local = relay->router ? local_start(relay, error) : NULL;
-    if (!relay->local || !store_open(parts->queue_dir, STORE_READER, &relay->reader, error)) {
+    if (!relay->router || !store_open(parts->queue_dir, STORE_READER, &relay->reader, error)) {
         relay_destroy(&relay);
         return NULL;
     }
@@ -339,7 +338,6 @@ void relay_destroy(struct relay **relay)
     if (!r)
         return;
     router_destroy(&r->router);
-    local_stop(&r->local);
     HASH_ITER(hh, r->sites, site, next_site)
         site_destroy(site);
     HASH_ITER(hh, r->items, item, next_item)
@@ -348,13 +346,13 @@ void relay_destroy(struct relay **relay)
         HASH_DEL(r->marks, mark);
         free(mark);
     }
+    early_forget(r, UINT64_MAX);
     if (r->soon)
         event_free(r->soon);
     if (r->wake)
         event_free(r->wake);
     SSL_CTX_free(r->tls);
     store_close(&r->reader);
-    free(r->reload);
     free(r);
     *relay = NULL;
 }

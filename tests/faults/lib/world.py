@@ -1,0 +1,163 @@
+"""One Mailroot of its own, and a relay that runs on it under the shim until all is drained, or until it is killed."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import tempfile
+import time
+
+from lib.orders import Orders
+from lib.sink import Sink
+
+TREE = pathlib.Path(__file__).resolve().parents[3]
+BUILD = TREE / "build-faults"
+BINARY, SHIM = BUILD / "src" / "mailroot", BUILD / "tests" / "faults" / "libshim.so"
+HOME = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+CONNECTIONS = 2
+DRAIN_S = 30
+NULL = subprocess.DEVNULL
+
+
+def merge(base, changes):
+    result = dict(base)
+    for key, value in changes.items():
+        result[key] = merge(result[key], value) if isinstance(value, dict) and key in result else value
+    return result
+
+
+class Stuck(Exception):
+    """The relay did not come to the end of its work."""
+
+
+class World:
+    def __init__(self, home=None):
+        self.base = pathlib.Path(tempfile.mkdtemp(prefix="mailroot-faults-", dir=home or HOME))
+        self.root = self.base / "Mailroot"
+        self.orders = Orders(self.base / "orders")
+        self.sink = Sink()
+        self.process = None
+
+    def close(self):
+        self.kill()
+        self.sink.close()
+        self.orders.close()
+        shutil.rmtree(self.base, ignore_errors=True)
+
+    # ---- what is there before ----
+
+    def fresh(self, config=None):
+        """A new, empty Mailroot, its folders made; the sink has forgotten all."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        (self.root / "Pickup").mkdir(parents=True)
+        self.sink.reset()
+        self.config = merge({
+            "root": str(self.root), "user": "root", "hostname": "relay.test", "default_domain": "relay.test",
+            "pickup": {"scan_interval": "2s", "settle": "1s"},
+            "delivery": {"connections_per_site": CONNECTIONS, "idle_timeout": "10s"},
+            "queue": {"retry_first": "2s", "retry_second": "2s", "retry_third": "2s", "retry_subsequent": "2s",
+                      "jitter": 0, "delay_notice": "1h", "expire": "1d"},
+            "route": {"*": {"hosts": [f"[127.0.0.1]:{self.sink.port}"]}},
+        }, config or {})
+        (self.base / "conf").write_text(json.dumps(self.config))
+
+    def drop(self, name, content):
+        """A whole file, by rename, with the time of its birth as it comes."""
+        part = self.base / "part"
+        part.write_bytes(content)
+        os.rename(part, self.root / "Pickup" / name)
+
+    # ---- the relay ----
+
+    def environment(self, **more):
+        return dict(os.environ, LD_PRELOAD=str(SHIM), FAULTS_ORDERS=str(self.orders.path),
+                    MAILROOT_CONFIG=str(self.base / "conf"), **more)
+
+    def start(self, shim=True, **environment):
+        with open(self.base / "stderr", "ab") as stderr:
+            self.process = subprocess.Popen(
+                [BINARY, "run", "-c", self.base / "conf"], stdin=NULL, stdout=NULL, stderr=stderr,
+                start_new_session=True, env=self.environment(**environment) if shim else None)
+
+    def kill(self):
+        if self.process:
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            self.process.wait()
+            self.process = None
+
+    def command(self, *arguments, input=b"", **environment):
+        return subprocess.run([BINARY, *arguments], input=input, capture_output=True, start_new_session=True, timeout=60,
+                              env=self.environment(**environment), check=False)
+
+    def status(self):
+        """None while it does not answer."""
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(5)
+                client.connect(str(self.root / "control.sock"))
+                client.sendall(b'{"do": "status"}\n')
+                return json.loads(client.makefile().readline() or "null")
+        except (OSError, ValueError):
+            return None
+
+    def names(self, folder="Pickup", dots=False):
+        try:
+            return [name for name in os.listdir(self.root / folder) if dots or not name.startswith(".")]
+        except FileNotFoundError:
+            return []
+
+    def is_drained(self):
+        if self.status() is None or self.names() or self.names("Pickup/.taken"):
+            return False
+        status = self.status()
+        return status is not None and status["messages"] == 0
+
+    def run(self, until=None, limit_s=DRAIN_S, linger_s=0.0, **environment):
+        """Starts it; True when it came to an end of its work (then it is killed), False when it died before."""
+        self.start(**environment)
+        return self.wait(until, limit_s, linger_s)
+
+    def wait(self, until=None, limit_s=DRAIN_S, linger_s=0.0):
+        until = until or self.is_drained
+        end = time.monotonic() + limit_s
+        while self.process.poll() is None:
+            if until():
+                if linger_s:
+                    try:
+                        self.process.wait(linger_s)
+                        break
+                    except subprocess.TimeoutExpired:
+                        pass
+                self.kill()
+                return True
+            if time.monotonic() > end:
+                self.kill()
+                raise Stuck(self.tail())
+            time.sleep(0.003)
+        self.kill()
+        return False
+
+    def tail(self):
+        log = self.root / "Log" / "events.jsonl"
+        events = log.read_text(errors="replace").splitlines()[-12:] if log.exists() else []
+        stderr = (self.base / "stderr").read_text(errors="replace")[-1500:]
+        return "\n".join([*events, stderr, f"Pickup {self.names()} .taken {self.names('Pickup/.taken')}"])
+
+    # ---- what is there after ----
+
+    def badmail(self):
+        return [path.read_bytes() for path in (self.root / "Badmail").glob("*.BAD")]
+
+    def queued(self):
+        """(message, number) of what is in the queue."""
+        try:
+            with sqlite3.connect(f"file:{self.root}/Queue/queue.db?mode=ro", uri=True) as queue:
+                return queue.execute("SELECT message, number FROM recipient WHERE state IN (0, 5)").fetchall()
+        except sqlite3.Error:
+            return []
