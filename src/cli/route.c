@@ -32,15 +32,26 @@ static json_t *describe_host(const struct route_host *host)
     return json;
 }
 
+/* Where its files go; NULL for what goes over a connection. */
+static const char *folder_of(const struct route *route)
+{
+    if (route->kind != ROUTE_LOCAL)
+        return NULL;
+    return route->rule->deliver == CONFIG_DELIVER_DROP ? route->rule->drop_dir : route->rule->maildir;
+}
+
 static json_t *describe(const char *address, const struct route *route)
 {
-    static const char *const kinds[] = {"deliver", "wait", "fail"};
+    static const char *const kinds[] = {"deliver", "wait", "fail", "deliver"};
     json_t *hosts = json_array();
     for (size_t i = 0; i < route->host_count; i++)
         json_array_append_new(hosts, describe_host(&route->hosts[i]));
     json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o}", "address", address, "domain", route->domain, "action",
                              kinds[route->kind], "source", route->source, "secure", route->is_secure, "hosts", hosts);
-    if (route->kind != ROUTE_HOSTS) {
+    const char *folder = folder_of(route);
+    if (folder)
+        json_object_set_new(json, "folder", json_string(folder));
+    if (route->kind == ROUTE_DEFERRED || route->kind == ROUTE_FAILED) {
         json_object_set_new(json, "code", json_integer(route->code));
         json_object_set_new(json, "status", json_string(route->status));
         json_object_set_new(json, "reason", json_string(route->reason));
@@ -54,6 +65,10 @@ static void print_words(const char *address, const struct route *route)
 {
     char text[64];
     printf("%s\n  domain   %s%s\n", address, route->domain, route->is_secure ? " (DNSSEC)" : "");
+    if (folder_of(route)) {
+        printf("  source   %s, rule %s\n  folder   %s\n", route->source, route->rule->pattern, folder_of(route));
+        return;
+    }
     if (route->kind != ROUTE_HOSTS) {
         printf("  %s   %d %s %s\n", route->kind == ROUTE_FAILED ? "fails" : "waits", route->code, route->status,
                route->reason);
@@ -73,7 +88,8 @@ static void print_words(const char *address, const struct route *route)
 
 static int look_up(const struct config *config, const char *address, struct slice domain, bool is_json)
 {
-    static const int codes[] = {[ROUTE_HOSTS] = EX_OK, [ROUTE_DEFERRED] = EX_TEMPFAIL, [ROUTE_FAILED] = EX_NOHOST};
+    static const int codes[] = {[ROUTE_HOSTS] = EX_OK, [ROUTE_DEFERRED] = EX_TEMPFAIL, [ROUTE_FAILED] = EX_NOHOST,
+                                [ROUTE_LOCAL] = EX_OK};
     struct answer answer = {0};
     struct error error;
     (void)evthread_use_pthreads();

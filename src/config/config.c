@@ -5,6 +5,7 @@
 #include "config/parse.h"
 #include "config/routes.h"
 #include "config/value.h"
+#include "message/aliases.h"
 #include "os/file.h"
 
 #include <arpa/inet.h>
@@ -218,6 +219,42 @@ static void check_addresses(struct load *load)
         }
 }
 
+static void on_fault(void *arg, const char *key, const char *text)
+{
+    complain(arg, key, text);
+}
+
+static void on_alias_fault(void *arg, size_t line, const char *text)
+{
+    struct load *load = arg;
+    buf_printf(load->report, "%s:%zu: %s\n", load->config->local.alias_file, line, text);
+    load->mistakes++;
+}
+
+static bool is_local(void *arg, struct slice domain)
+{
+    return config_is_local(arg, domain);
+}
+
+static void read_aliases(struct load *load)
+{
+    struct config *config = load->config;
+    struct buf text = {0};
+    struct error error;
+    if (!config->local.alias_file || !config->local.alias_file[0])
+        return;
+    int fd = open(config->local.alias_file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        (void)error_set_errno(&error, config->local.alias_file);
+    if (fd < 0 || !file_read(fd, ALIASES_SIZE_MAX, &text, &error))
+        complain(load, "local.aliases", error.text);
+    else
+        config->aliases = aliases_parse(buf_slice(&text), is_local, config, on_alias_fault, load);
+    if (fd >= 0)
+        close(fd);
+    buf_finish(&text);
+}
+
 static void default_path(char **path, const char *root, const char *name)
 {
     struct buf whole = {0};
@@ -264,6 +301,8 @@ static void complete(struct config *config)
     default_text(&config->default_domain, config->hostname);
     default_text(&config->delivery.helo, config->hostname);
     default_path(&config->pickup.dir, config->root, "Pickup");
+    if (config->local.alias_file && config->local.alias_file[0])
+        default_path(&config->local.alias_file, "/etc/mailroot", NULL);
     default_path(&config->events.file, config->root, "Log/events.jsonl");
     default_path(&config->receipts.dir, config->root, "Receipts");
     config->pickup.is_x_lines_anywhere = config->pickup.x_lines == 1;
@@ -290,10 +329,14 @@ struct config *config_load(const char *file, const char *const *settings, size_t
     read_environment(&load);
     read_settings(&load, settings, setting_count);
     check_addresses(&load);
+    if (load.mistakes == 0) {
+        complete(config);
+        load.place = config->file ? config->file : "settings";
+        routes_check(config, on_fault, &load);
+        read_aliases(&load);
+    }
     if (load.mistakes)
         config_destroy(&config);
-    else
-        complete(config);
     return config;
 }
 
@@ -305,6 +348,7 @@ void config_destroy(struct config **config)
     for (size_t i = 0; i < config_key_count; i++)
         value_clear(&config_keys[i], (char *)c);
     routes_clear(c);
+    aliases_destroy(&c->aliases);
     free(c->file);
     free(c);
     *config = NULL;

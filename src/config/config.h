@@ -15,6 +15,7 @@
 
 enum config_dots { CONFIG_DOTS_AUTO, CONFIG_DOTS_NEVER, CONFIG_DOTS_ALWAYS };
 enum config_tls { CONFIG_TLS_NEVER, CONFIG_TLS_MAY, CONFIG_TLS_MUST };
+enum config_deliver { CONFIG_DELIVER_SMTP, CONFIG_DELIVER_DROP, CONFIG_DELIVER_LMTP, CONFIG_DELIVER_MAILDIR };
 enum config_unknown { CONFIG_UNKNOWN_RETRY, CONFIG_UNKNOWN_HOLD };
 
 struct config_schedule {
@@ -29,7 +30,10 @@ struct config_list { char **items; size_t count; };
 struct config_route {         /* route "example.com" { … }; "*.example.com" its sub-domains; "*" all others */
     char *pattern;            /* lower case, A-labels */
     struct config_list hosts; /* "host", "host:port", "[ip]:port"; empty = MX as usual. In order of preference */
-    int port;                 /* 0 = delivery.port */
+    int port;                 /* 0 = delivery.port; 24 for LMTP */
+    int deliver;              /* enum config_deliver; hosts of LMTP may be "unix:/path" */
+    char *drop_dir;           /* absolute when complete; NULL: Drop in root */
+    char *maildir;            /* absolute, with %u (local part) and %d (domain) */
     bool is_direct_first;     /* try MX first, then hosts (IIS: attempt direct delivery) */
     int tls;                  /* enum config_tls, -1 = delivery.tls */
     bool has_schedule;
@@ -72,6 +76,11 @@ struct config {
     struct { char *copy_to; char *from; uint64_t returned_size; } bounce;
     struct { char *file; bool is_stdout; uint64_t rotate_size; int keep; } events; /* file "" = none */
     struct { bool is_on; char *dir; } receipts;
+    struct {
+        struct config_list domains;  /* mail for them stays here: a route of their own, else Drop */
+        char *alias_file;            /* NULL: none */
+    } local;
+    struct aliases *aliases;         /* of alias_file (message/aliases.h); NULL: none */
     struct config_route *routes;
     size_t route_count;
 };
@@ -83,6 +92,8 @@ MUST_USE struct config *config_load(const char *file, const char *const *setting
 void config_destroy(struct config **config);
 /* The route for a domain: exact, then the longest "*." suffix, then "*"; NULL if none. */
 const struct config_route *config_route_find(const struct config *config, struct slice domain);
+/* Whether mail for the domain is handed over here (Drop, Maildir, LMTP): aliases count there. */
+bool config_is_local(const struct config *config, struct slice domain);
 /* Every key with its default, as a config file. */
 void config_print_defaults(struct buf *out);
 

@@ -54,7 +54,7 @@ const struct config_key config_keys[] = {
     {"dns.hosts", KEY_LIST, AT(dns.hosts), 0, 0, NULL, NULL},
     {"delivery.port", KEY_INT, AT(delivery.port), 1, 65535, "25", NULL},
     {"delivery.connections", KEY_INT, AT(delivery.connections_max), 1, 100000, "1000", NULL},
-    {"delivery.connections_per_site", KEY_INT, AT(delivery.connections_per_site), 1, 10000, "20", NULL},
+    {"delivery.connections_per_site", KEY_INT, AT(delivery.connections_per_site), 1, 10000, "50", NULL},
     {"delivery.messages_per_connection", KEY_INT, AT(delivery.messages_per_connection), 1, 10000000, "1000", NULL},
     {"delivery.recipients_per_message", KEY_INT, AT(delivery.recipients_per_message), 1, 10000, "100", NULL},
     {"delivery.source", KEY_LIST, AT(delivery.sources), 0, 0, NULL, NULL},
@@ -81,6 +81,8 @@ const struct config_key config_keys[] = {
     {"events.stdout", KEY_BOOL, AT(events.is_stdout), 0, 0, "false", NULL},
     {"events.rotate_size", KEY_SIZE, AT(events.rotate_size), 0, 1024 * 1024 * MB, "100MB", NULL},
     {"events.keep", KEY_INT, AT(events.keep), 1, 1000, "10", NULL},
+    {"local.domains", KEY_LIST, AT(local.domains), 0, 0, NULL, NULL},
+    {"local.aliases", KEY_TEXT, AT(local.alias_file), 0, 0, NULL, NULL},
     {"receipts.enabled", KEY_BOOL, AT(receipts.is_on), 0, 0, "false", NULL},
     {"receipts.dir", KEY_TEXT, AT(receipts.dir), 0, 0, NULL, NULL},
 };

@@ -10,11 +10,15 @@
 #define AT(field) offsetof(struct config_route, field)
 #define DAY_MS (24 * 3600 * 1000LL)
 
+static const char *const deliver_names[] = {"smtp", "drop", "lmtp", "maildir", NULL};
 static const char *const tls_names[] = {"never", "may", "must", NULL};
 
 static const struct config_key route_keys[] = {
     {"hosts", KEY_LIST, AT(hosts), 0, 0, NULL, NULL},
     {"port", KEY_INT, AT(port), 1, 65535, NULL, NULL},
+    {"deliver", KEY_ENUM, AT(deliver), 0, 0, NULL, deliver_names},
+    {"drop_dir", KEY_TEXT, AT(drop_dir), 0, 0, NULL, NULL},
+    {"maildir", KEY_TEXT, AT(maildir), 0, 0, NULL, NULL},
     {"direct_first", KEY_BOOL, AT(is_direct_first), 0, 0, NULL, NULL},
     {"tls", KEY_ENUM, AT(tls), 0, 0, NULL, tls_names},
     {"connections", KEY_INT, AT(connections_max), 1, 10000, NULL, NULL},
@@ -28,6 +32,8 @@ static const struct config_key route_keys[] = {
     {"expire", KEY_DURATION, AT(schedule.expire_ms), 10, 30 * DAY_MS, NULL, NULL},
     {"jitter", KEY_INT, AT(schedule.jitter_percent), 0, 50, NULL, NULL},
 };
+
+enum { ROUTE_SOCKET_SIZE_MAX = 62 }; /* "unix:/path", as an address in texts */
 
 static const struct config_route unset = {
     .tls = -1,
@@ -104,8 +110,39 @@ bool routes_set(struct config *config, struct slice name, struct slice text, str
     return is_fine;
 }
 
+/* A local domain without a section of its own goes to Drop. */
+static void add_local_domains(struct config *config)
+{
+    for (size_t i = 0; i < config->local.domains.count; i++) {
+        struct buf pattern = {0};
+        if (clean_pattern(slice_of(config->local.domains.items[i]), &pattern, NULL)) {
+            size_t count = config->route_count;
+            struct config_route *route = route_get(config, buf_text(&pattern));
+            if (config->route_count > count)
+                route->deliver = CONFIG_DELIVER_DROP;
+        }
+        buf_finish(&pattern);
+    }
+}
+
+static void make_absolute(char **path, const char *root, const char *standard)
+{
+    struct buf whole = {0};
+    if (*path ? (*path)[0] == '/' : !standard)
+        return;
+    buf_printf(&whole, "%s/%s", root, *path ? *path : standard);
+    free(*path);
+    *path = buf_take(&whole);
+}
+
 void routes_complete(struct config *config)
 {
+    add_local_domains(config);
+    for (size_t i = 0; i < config->route_count; i++) {
+        struct config_route *route = &config->routes[i];
+        make_absolute(&route->maildir, config->root, NULL);
+        make_absolute(&route->drop_dir, config->root, route->deliver == CONFIG_DELIVER_DROP ? "Drop" : NULL);
+    }
     const struct config_schedule *standard = &config->queue.schedule;
     for (size_t i = 0; i < config->route_count; i++) {
         struct config_schedule *schedule = &config->routes[i].schedule;
@@ -123,6 +160,48 @@ void routes_complete(struct config *config)
             schedule->expire_ms = standard->expire_ms;
         if (schedule->jitter_percent < 0)
             schedule->jitter_percent = standard->jitter_percent;
+    }
+}
+
+/* What is wrong with one route as a whole; NULL if nothing. */
+static const char *fault_of(const struct config *config, const struct config_route *route)
+{
+    const char *socket = route->hosts.count ? route->hosts.items[0] : "";
+    for (size_t i = 0; i < route->hosts.count; i++) {
+        const char *host = route->hosts.items[i];
+        if (strncmp(host, "unix:", 5) != 0)
+            continue;
+        if (route->deliver != CONFIG_DELIVER_LMTP)
+            return "hosts: a unix: socket goes with deliver = lmtp";
+        if (host[5] != '/' || strlen(host) > ROUTE_SOCKET_SIZE_MAX)
+            return "hosts: unix:/absolute/path of at most 57 octets was expected";
+    }
+    switch (route->deliver) {
+    case CONFIG_DELIVER_LMTP:
+        return socket[0] ? NULL : "deliver = lmtp: hosts, or hosts = \"unix:/path\", was expected";
+    case CONFIG_DELIVER_MAILDIR:
+        return route->maildir && strstr(route->maildir, "%u")
+                   ? NULL : "deliver = maildir: maildir = \"/path/%d/%u\" was expected";
+    case CONFIG_DELIVER_DROP:
+        return route->drop_dir && strcmp(route->drop_dir, config->pickup.dir) == 0
+                   ? "drop_dir: Pickup can't be Drop, mail would go round" : NULL;
+    default:
+        return route->drop_dir || route->maildir ? "drop_dir and maildir go with deliver = drop and maildir" : NULL;
+    }
+}
+
+void routes_check(const struct config *config, routes_fault_fn *fn, void *arg)
+{
+    struct buf ignored = {0};
+    struct error error;
+    for (size_t i = 0; i < config->local.domains.count; i++)
+        if (!clean_pattern(slice_of(config->local.domains.items[i]), &ignored, &error))
+            fn(arg, "local.domains", error.text);
+    buf_finish(&ignored);
+    for (size_t i = 0; i < config->route_count; i++) {
+        const char *fault = fault_of(config, &config->routes[i]);
+        if (fault)
+            fn(arg, config->routes[i].pattern, fault);
     }
 }
 
@@ -163,4 +242,15 @@ const struct config_route *config_route_find(const struct config *config, struct
         }
     }
     return found;
+}
+
+bool config_is_local(const struct config *config, struct slice domain)
+{
+    const struct config_route *route = config_route_find(config, domain);
+    if (route && route->deliver != CONFIG_DELIVER_SMTP)
+        return true;
+    for (size_t i = 0; i < config->local.domains.count; i++)
+        if (fit(config->local.domains.items[i], domain))
+            return true;
+    return false;
 }

@@ -7,6 +7,9 @@
 /* `name` is what stands behind "route.": pattern, ".", key. The error names the nearest key where it is unknown. */
 MUST_USE bool routes_set(struct config *config, struct slice name, struct slice text, struct error *error);
 void routes_complete(struct config *config); /* what a route's schedule leaves out comes from queue.* */
+/* Says what is wrong with local.domains and with routes as a whole (after routes_complete()). */
+typedef void routes_fault_fn(void *arg, const char *key, const char *text);
+void routes_check(const struct config *config, routes_fault_fn *fn, void *arg);
 void routes_clear(struct config *config);
 
 #endif

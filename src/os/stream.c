@@ -9,6 +9,7 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <stdlib.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { READ_SIZE = 16 * 1024, KEEP_BUFFER_SIZE = 64 * 1024 };
@@ -38,7 +39,9 @@ static int open_socket(const struct sockaddr *to, const struct sockaddr *from, s
     }
     int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* only a delay if refused */
-    socklen_t size = to->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    socklen_t size = to->sa_family == AF_INET6  ? sizeof(struct sockaddr_in6)
+                     : to->sa_family == AF_UNIX ? sizeof(struct sockaddr_un)
+                                                : sizeof(struct sockaddr_in);
     if (from && bind(fd, from, size) != 0) {
         (void)error_set_errno(error, "bind to the source address");
         close(fd);

@@ -1,4 +1,4 @@
-/* stream: one outgoing TCP connection on the loop, in the clear or under TLS.
+/* stream: one outgoing connection (TCP, or a Unix socket) on the loop, in the clear or under TLS.
  *
  * Bytes to send are copied into a buffer by stream_write() and leave with stream_flush(), one system call for a flight of
  * commands. Callbacks run on the loop, never inside a stream_ call, so that the owner may destroy the stream in any of them:

@@ -1,5 +1,6 @@
 #include "outcome/bounce.h"
 
+#include "message/aliases.h"
 #include "os/clock.h"
 
 #include <stdio.h>
@@ -22,6 +23,8 @@ static struct slice domain_of(struct slice address)
     return SLICE("");
 }
 
+struct recipients { struct store_recipient *items; size_t count; uint64_t id; int64_t now_ms; };
+
 static struct store_recipient recipient_to(uint64_t id, unsigned number, struct slice address,
                                            int64_t now_ms)
 {
@@ -36,13 +39,33 @@ static size_t header_size(struct slice content)
     return end < 0 ? content.size : (size_t)end + 4;
 }
 
-static struct queued *queue_it(const struct bounce *bounce, uint64_t id, int64_t now_ms, struct buf *content)
+/* Adds whom a notice for `text` goes to: itself, or what an alias here makes of it. */
+static void add_recipients(struct arena *arena, const struct bounce *bounce, struct slice text, struct recipients *to)
+{
+    struct address address, *found = &address;
+    size_t count = 1;
+    struct error error;
+    if (!address_parse(arena, text, &address, &error))
+        address = (struct address){.text = text, .domain = domain_of(text)};
+    else if (config_is_local(bounce->config, address.domain)
+             && !aliases_expand(arena, bounce->config->aliases, &address, &found, &count))
+        found = &address;
+    to->items = arena_grow(arena, to->items, to->count, to->count + count, sizeof *to->items);
+    for (size_t i = 0; i < count; i++) {
+        to->items[to->count] = recipient_to(to->id, (unsigned)to->count, found[i].text, to->now_ms);
+        to->count++;
+    }
+}
+
+static struct queued *queue_it(struct arena *arena, const struct bounce *bounce, uint64_t id, int64_t now_ms,
+                               struct buf *content)
 {
     const char *copy_to = bounce->config->bounce.copy_to;
     struct slice sender = bounce->original->sender;
-    struct store_recipient to[2] = {recipient_to(id, 0, sender, now_ms),
-                                    recipient_to(id, 1, slice_of(copy_to), now_ms)};
-    size_t count = copy_to && copy_to[0] && !slice_equals_nocase(slice_of(copy_to), sender) ? 2 : 1;
+    struct recipients to = {.id = id, .now_ms = now_ms};
+    add_recipients(arena, bounce, sender, &to);
+    if (copy_to && copy_to[0] && !slice_equals_nocase(slice_of(copy_to), sender))
+        add_recipients(arena, bounce, slice_of(copy_to), &to);
     char host_id[300], text[17];
     store_id_text(id, text);
     (void)snprintf(host_id, sizeof host_id, "<%s@%s>", text, bounce->config->hostname);
@@ -55,7 +78,7 @@ static struct queued *queue_it(const struct bounce *bounce, uint64_t id, int64_t
         message.flags |= MESSAGE_8BIT;
     if (slice_has_8bit(sender))
         message.flags |= MESSAGE_SMTPUTF8;
-    return queued_create(&message, to, count, buf_take(content));
+    return queued_create(&message, to.items, to.count, buf_take(content));
 }
 
 struct queued *bounce_compose(struct arena *arena, const struct bounce *bounce)
@@ -80,5 +103,5 @@ struct queued *bounce_compose(struct arena *arena, const struct bounce *bounce)
         .recipients = bounce->recipients, .recipient_count = bounce->recipient_count,
     };
     dsn_compose(arena, &report, &content);
-    return queue_it(bounce, id, now_ms, &content);
+    return queue_it(arena, bounce, id, now_ms, &content);
 }

@@ -1,6 +1,76 @@
 #include "pickup/prepare.h"
 
+#include "message/aliases.h"
 #include "pickup/resume.h"
+
+#include <uthash.h>
+
+struct expanded { struct envelope_recipient *items; size_t count, capacity; struct once *seen; };
+struct once { struct slice text; UT_hash_handle hh; };
+
+/* The same address once, whatever led to it; the first one's parameters stay. */
+static void add_once(struct arena *arena, struct expanded *to, struct envelope_recipient recipient)
+{
+    struct once *once;
+    HASH_FIND(hh, to->seen, recipient.address.text.data, recipient.address.text.size, once);
+    if (once)
+        return;
+    once = arena_alloc(arena, sizeof *once);
+    once->text = recipient.address.text;
+    HASH_ADD_KEYPTR(hh, to->seen, once->text.data, once->text.size, once);
+    if (to->count == to->capacity) {
+        size_t capacity = to->capacity ? 2 * to->capacity : 8;
+        to->items = arena_grow(arena, to->items, to->count, capacity, sizeof *to->items);
+        to->capacity = capacity;
+    }
+    to->items[to->count++] = recipient;
+}
+
+/* RFC 3461 4.2: whom the sender meant, for the notices about whom it became. */
+static struct slice orcpt_of(struct arena *arena, struct slice address)
+{
+    struct buf text = {0};
+    buf_append_text(&text, slice_has_8bit(address) ? "utf-8;" : "rfc822;");
+    for (size_t i = 0; i < address.size; i++) {
+        unsigned char c = (unsigned char)address.data[i];
+        if (c == '+' || c == '=' || c == '\\' || c <= ' ' || c == 0x7f)
+            buf_printf(&text, "+%02X", c);
+        else
+            buf_append_byte(&text, (char)c);
+    }
+    struct slice copy = arena_copy(arena, buf_slice(&text));
+    buf_finish(&text);
+    return copy;
+}
+
+/* Aliases of local domains become the addresses they stand for (message/aliases.h); NOTIFY and ORCPT go along
+ * (RFC 3461 5.2.7). */
+static void expand_aliases(struct arena *arena, const struct config *config, struct envelope *envelope)
+{
+    struct expanded to = {.items = NULL};
+    if (!config->aliases)
+        return;
+    for (size_t i = 0; i < envelope->recipient_count; i++) {
+        struct envelope_recipient recipient = envelope->recipients[i];
+        struct address *addresses;
+        size_t count;
+        if (!config_is_local(config, recipient.address.domain)
+            || !aliases_expand(arena, config->aliases, &recipient.address, &addresses, &count)) {
+            add_once(arena, &to, recipient);
+            continue;
+        }
+        if (slice_is_absent(recipient.orcpt))
+            recipient.orcpt = orcpt_of(arena, recipient.address.text);
+        for (size_t k = 0; k < count; k++) {
+            recipient.address = addresses[k];
+            envelope->is_smtputf8 = envelope->is_smtputf8 || addresses[k].is_utf8_local;
+            add_once(arena, &to, recipient);
+        }
+    }
+    HASH_CLEAR(hh, to.seen);
+    envelope->recipients = to.items;
+    envelope->recipient_count = to.count;
+}
 
 enum content_result prepare_message(struct arena *arena, const struct config *config,
                                     struct slice file, const struct prepare_about *about,
@@ -45,6 +115,8 @@ enum content_result prepare_message(struct arena *arena, const struct config *co
                       &ret_prepared->content, &ret_prepared->facts, error);
     if (result != CONTENT_DONE)
         buf_finish(&ret_prepared->content);
+    else if (!resume_is_export(&ret_prepared->header)) /* its recipients are the expanded ones */
+        expand_aliases(arena, config, &ret_prepared->envelope);
     return result;
 }
 

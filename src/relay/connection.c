@@ -322,8 +322,11 @@ static void set_options(struct connection *c)
     const struct config *config = c->relay->config;
     const struct config_route *rule = c->site->rule;
     const struct host_mark *mark = site_mark(c->relay, c->address, false);
+    c->options.is_lmtp = rule && rule->deliver == CONFIG_DELIVER_LMTP;
     c->options.helo_name = config->delivery.helo;
     c->options.tls = policies[rule && rule->tls >= 0 ? rule->tls : config->delivery.tls];
+    if (strncmp(c->address, "unix:", 5) == 0)
+        c->options.tls = SMTP_TLS_NEVER; /* it does not leave the machine */
     if (c->options.tls == SMTP_TLS_MAY && mark && clock_mono_ms() < mark->clear_until_ms)
         c->options.tls = SMTP_TLS_NEVER;
     c->options.ignored = (config->delivery.is_chunking ? 0U : SMTP_CHUNKING)

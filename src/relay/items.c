@@ -16,6 +16,22 @@ struct item *item_find(struct relay *relay, uint64_t id)
     return item;
 }
 
+bool item_holds(const struct item *item, const struct store_recipient *row)
+{
+    const struct store_recipient *recipients = item->queued->recipients; /* in order of their numbers */
+    size_t from = 0, to = item->queued->recipient_count;
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        if (recipients[middle].number == row->number)
+            return recipients[middle].attempts == row->attempts; /* else it was settled, and is due anew */
+        if (recipients[middle].number < row->number)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return false;
+}
+
 static void on_route(void *arg, struct route *route)
 {
     struct lookup *lookup = arg;
@@ -28,6 +44,10 @@ static void on_route(void *arg, struct route *route)
     }
     if (route->kind == ROUTE_HOSTS) {
         site_add(item->relay, route, item, recipient);
+        return;
+    }
+    if (route->kind == ROUTE_LOCAL) {
+        local_add(item->relay, route, item, recipient);
         return;
     }
     struct attempt attempt = {
@@ -68,8 +88,8 @@ void item_destroy(struct item *item)
         relay->content_size -= item->queued->message.size;
     if (item->mapped)
         munmap(item->mapped, item->queued->message.size);
-    if (item->was_skipped || item->is_stale)
-        relay->is_behind = true;
+    if ((item->was_skipped || item->is_stale) && !relay->finished)
+        relay_reload(relay, item->id);
     arena_finish(&item->arena);
     queued_destroy(&item->queued);
     free(item);

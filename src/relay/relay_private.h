@@ -2,6 +2,7 @@
  *
  *   relay.c       life, wake-ups, the loader          items.c       messages in memory, their look-ups
  *   site.c        jobs and connections of a site      connection.c  one SMTP connection
+ *   local.c       Drop and Maildir, by a thread         mailbox.c     one file into a folder
  *   settle.c      outcomes, committed                 transaction.c what it sends, and what becomes of it
  *   admin.c       the control socket's requests */
 #ifndef MR_RELAY_RELAY_PRIVATE_H
@@ -21,6 +22,7 @@ struct event;
 struct site;
 struct settle;
 struct connection;
+struct local;
 
 struct item {                  /* a message with recipients that are due */
     struct relay *relay;
@@ -34,7 +36,7 @@ struct item {                  /* a message with recipients that are due */
     struct item *next_settling;
     bool is_counted;           /* its content is in relay->content_size */
     bool is_stale;             /* an operator changed it: what is not in flight is loaded again */
-    bool was_skipped;          /* the loader met it */
+    bool was_skipped;          /* the loader met a due recipient that it does not hold */
     UT_hash_handle hh;
 };
 
@@ -44,6 +46,7 @@ struct attempt {               /* what one attempt came to, for one or more reci
     int code;
     struct slice status, text; /* text: the server's words, or ours where code is 0 */
     struct slice host, address, tls;
+    bool is_final;             /* delivered means: in the mailbox */
     bool has_dsn;              /* the host passes notices on (RFC 3461) */
     int64_t connect_ms, transaction_ms;
 };
@@ -92,9 +95,12 @@ struct relay {
     struct store *reader;
     struct router *router;
     SSL_CTX *tls;
+    struct local *local;
     struct event *soon, *wake;
     int64_t wake_ms;           /* wall time of the next load; INT64_MAX = none */
     bool is_behind;            /* the queue may hold due messages that are not in memory */
+    uint64_t *reload;          /* messages to be looked at again, by id */
+    size_t reload_count, reload_capacity;
     bool is_starved;           /* a site could not connect since all connections are in use */
     struct item *items;
     struct early *early;
@@ -114,6 +120,7 @@ struct relay {
 /* relay.c */
 void relay_soon(struct relay *relay); /* dirty sites, gathered settles, loading: when the loop comes round */
 void relay_wake_at(struct relay *relay, int64_t wall_ms);
+void relay_reload(struct relay *relay, uint64_t id); /* what of it is due is loaded when the loop comes round */
 uint32_t relay_random(struct relay *relay);
 void relay_check_finished(struct relay *relay);
 void relay_start_list(struct relay *relay, struct queued *list); /* of what nobody else can have loaded */
@@ -125,6 +132,8 @@ void item_destroy(struct item *item);
 /* The canonical message; false when it can't be read. */
 MUST_USE bool item_content(struct item *item, struct slice *ret_content, struct error *error);
 struct item *item_find(struct relay *relay, uint64_t id);
+/* Whether that row's attempt is one of those that the item makes. */
+bool item_holds(const struct item *item, const struct store_recipient *row);
 
 /* site.c */
 void site_add(struct relay *relay, struct route *route, struct item *item, unsigned recipient);
@@ -142,6 +151,13 @@ void job_add(struct job *job, unsigned recipient);
 /* Notes that the target with this address failed the job; true if another one is left. */
 bool job_tried(struct job *job, const char *address);
 void attempt_keep(struct arena *arena, const struct attempt *attempt, struct attempt *ret_kept);
+
+/* local.c */
+MUST_USE struct local *local_start(struct relay *relay, struct error *error);
+void local_stop(struct local **local); /* what is not done stays due in the queue */
+void local_add(struct relay *relay, struct route *route, struct item *item, unsigned recipient);
+void local_dispatch(struct local *local);
+bool local_is_idle(const struct local *local);
 
 /* connection.c */
 void connection_open(struct site *site, struct route *route, const struct route_host *host,

@@ -24,6 +24,7 @@ struct settle {
     struct badmail badmail;     /* name set: what a null sender can't be told */
     struct slice badmail_content;
     bool is_badmail_written, is_gone;
+    bool is_last;               /* no recipient of the message is left after it */
     int64_t next_ms;            /* the earliest retry */
     struct event *again;
 };
@@ -209,7 +210,7 @@ void settle_add(struct settle *settle, unsigned number, const struct attempt *at
         settlement->state = STATE_DELIVERED;
         settle->relay->delivered++;
         if (!attempt->has_dsn && (recipient->notify & NOTIFY_SUCCESS) && settle->item->queued->message.sender.size)
-            add_notice(settle, DSN_RELAYED, recipient, attempt, settlement);
+            add_notice(settle, attempt->is_final ? DSN_DELIVERED : DSN_RELAYED, recipient, attempt, settlement);
     } else if (attempt->kind == RESULT_FAILED) {
         settlement->state = STATE_BOUNCED;
         fail(settle, recipient, attempt, settlement);
@@ -256,14 +257,18 @@ static bool apply_settle(struct writer_job *job, struct store *store, struct err
             return false;
         settle->is_badmail_written = true;
     }
-    for (size_t i = 0; i < settle->count; i++)
+    bool is_short = settle->is_last && settle->relay->parts.receipts_fd < 0; /* rows that nobody would read */
+    for (size_t i = 0; !is_short && i < settle->count; i++)
         if (!store_settle(store, &settle->settlements[i], error))
             return false;
     write_receipt(settle, store);
     for (const struct queued *notice = settle->notices; notice; notice = notice->next)
         if (!queued_store(notice, store, error))
             return false;
-    return store_finish_message(store, settle->item->id, &settle->is_gone, error);
+    if (!is_short)
+        return store_finish_message(store, settle->item->id, &settle->is_gone, error);
+    settle->is_gone = true;
+    return store_end_message(store, settle->item->id, error);
 }
 
 static void tell_about(struct settle *settle, enum event_kind kind, uint64_t id, const char *note)
@@ -364,8 +369,21 @@ static void prepare_badmail(struct settle *settle)
     tell_about(settle, EVENT_BADMAIL, settle->item->id, "the null sender can't be told");
 }
 
+/* Counts what is final against what was open; recipients are never added to a message. */
+static bool is_last(struct settle *settle)
+{
+    struct queued *queued = settle->item->queued;
+    for (size_t i = 0; i < settle->count; i++) {
+        enum store_state state = settle->settlements[i].state;
+        if (state != STATE_QUEUED && state != STATE_HELD)
+            queued->open_count--;
+    }
+    return queued->open_count == 0;
+}
+
 void settle_submit(struct settle *settle, struct connection *connection)
 {
+    settle->is_last = is_last(settle);
     settle->connection = connection;
     settle->relay->settles_in_flight++;
     compose_notices(settle);

@@ -396,6 +396,6 @@ void site_dispatch(struct site *site)
     }
     while (site->first && !is_dead && open_one(site))
         continue;
-    if (!site->first && !site->connections && !is_dead)
+    if (!site->first && !site->connections && !is_dead && !site->is_dirty)
         site_destroy(site);
 }

@@ -10,6 +10,7 @@ struct attempt transaction_attempt(struct connection *c, const struct smtp_resul
         .kind = result->kind, .stage = result->stage, .code = result->code,
         .status = slice_of(result->status), .text = result->text, .host = slice_of(c->host->name),
         .address = slice_of(c->address), .tls = tls ? slice_of(SSL_get_version(tls)) : SLICE_NONE,
+        .is_final = c->options.is_lmtp,
         .has_dsn = c->client && (smtp_client_offers(c->client) & SMTP_DSN),
         .connect_ms = c->connect_ms,
         .transaction_ms = c->job ? clock_mono_ms() - c->transaction_ms : -1,

@@ -60,6 +60,10 @@ bool route_address_is_public(const struct sockaddr *address)
 void route_address_text(const struct route_address *address, char *ret_text, size_t size)
 {
     char ip[INET6_ADDRSTRLEN] = "?";
+    if (address->to.any.sa_family == AF_UNIX) {
+        (void)snprintf(ret_text, size, "unix:%s", address->to.local.sun_path);
+        return;
+    }
     if (address->to.any.sa_family == AF_INET) {
         (void)inet_ntop(AF_INET, &address->to.v4.sin_addr, ip, sizeof ip);
         (void)snprintf(ret_text, size, "%s:%d", ip, ntohs(address->to.v4.sin_port));
@@ -72,6 +76,11 @@ void route_address_text(const struct route_address *address, char *ret_text, siz
 bool address_from_text(struct slice text, int port, struct route_address *ret_address)
 {
     char ip[INET6_ADDRSTRLEN];
+    if (slice_starts(text, SLICE("unix:/")) && text.size - 5 < sizeof ret_address->to.local.sun_path) {
+        *ret_address = (struct route_address){.to.local = {.sun_family = AF_UNIX}};
+        memcpy(ret_address->to.local.sun_path, text.data + 5, text.size - 5);
+        return true;
+    }
     if (text.size > 2 && text.data[0] == '[' && text.data[text.size - 1] == ']')
         text = slice_make(text.data + 1, text.size - 2);
     if (slice_starts_nocase(text, SLICE("IPv6:")))

@@ -2,7 +2,8 @@
  *   RFC 5321 5.1, RFC 7505 (null MX), RFC 2181 10.3, RFC 5890 (A-labels come in)
  *
  *   route in config with hosts -> those hosts, in order        address literal -> that address
- *   reroute "host:port"        -> that host                    else MX -> implicit MX (A/AAAA) -> none
+ *   reroute "host:port"        -> that host                    deliver = drop, maildir -> no host: ROUTE_LOCAL
+ *   else MX -> implicit MX (A/AAAA) -> none
  *
  * N1  MX by preference, equals in random order at each look-up; at most ROUTE_HOSTS_MAX hosts, ROUTE_ADDRESSES_MAX
  *     addresses each, families mixed in turn (v6 first), so that one dead family costs no message
@@ -27,12 +28,14 @@
 
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 enum { ROUTE_HOSTS_MAX = 50, ROUTE_ADDRESSES_MAX = 10 };
-enum route_kind { ROUTE_HOSTS, ROUTE_DEFERRED, ROUTE_FAILED };
+enum { ROUTE_LMTP_PORT = 24 };
+enum route_kind { ROUTE_HOSTS, ROUTE_DEFERRED, ROUTE_FAILED, ROUTE_LOCAL };
 
 struct route_address {
-    union { struct sockaddr any; struct sockaddr_in v4; struct sockaddr_in6 v6; } to; /* port set */
+    union { struct sockaddr any; struct sockaddr_in v4; struct sockaddr_in6 v6; struct sockaddr_un local; } to; /* port set */
 };
 
 struct route_host {
@@ -54,7 +57,7 @@ struct route {                /* immutable, counted: route_hold()/route_release(
     int code;                 /* 451, 550, 556 for DEFERRED and FAILED */
     char status[16];          /* "5.1.2" */
     char *reason;             /* "domain does not exist (NXDOMAIN)" */
-    const char *source;       /* "mx", "implicit mx", "route", "literal", "reroute", "hosts" */
+    const char *source;       /* "mx", "implicit mx", "route", "literal", "reroute", "hosts", "drop", "maildir" */
     bool is_secure;           /* MX answer DNSSEC-validated */
     int64_t expires_ms;       /* monotonic */
     unsigned references;
@@ -73,7 +76,7 @@ struct route *route_hold(struct route *route);
 void route_release(struct route **route);
 /* Whether mail may be sent there at all (N6); ranges in a table. */
 bool route_address_is_public(const struct sockaddr *address);
-/* "192.0.2.1", "2001:db8::1"; and with port "192.0.2.1:25", "[2001:db8::1]:25". */
+/* "192.0.2.1:25", "[2001:db8::1]:25", "unix:/path" (which fits 64 octets: config/routes.c). */
 void route_address_text(const struct route_address *address, char *ret_text, size_t size);
 
 #endif

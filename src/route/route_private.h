@@ -42,7 +42,7 @@ void search_done(struct cached *entry, struct route *route);
 uint32_t router_random(struct router *router);
 void route_shuffle(struct router *router, struct route *route); /* hosts of equal preference (N1) */
 
-/* address.c: "192.0.2.1", "[IPv6:2001:db8::1]", "[::1]"; the port is set. */
+/* address.c: "unix:/path", "192.0.2.1", "[IPv6:2001:db8::1]", "[::1]"; the port is set. */
 MUST_USE bool address_from_text(struct slice text, int port, struct route_address *ret_address);
 /* "host", "host:port", "[ip]", "[ip]:port", "ip" -> name in the buffer and port. */
 MUST_USE bool address_split_port(struct slice text, int default_port, char ret_name[256], int *ret_port);

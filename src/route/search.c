@@ -124,14 +124,19 @@ static struct candidate *add_host(struct search *search, const char *name, int p
 
 static int port_of(const struct search *search)
 {
-    return search->rule && search->rule->port ? search->rule->port : search->router->config->delivery.port;
+    const struct config_route *rule = search->rule;
+    if (rule && rule->port)
+        return rule->port;
+    return rule && rule->deliver == CONFIG_DELIVER_LMTP ? ROUTE_LMTP_PORT : search->router->config->delivery.port;
 }
 
 static void add_config_host(struct search *search, const char *text, unsigned preference)
 {
     char name[256];
-    int port;
-    if (!address_split_port(slice_of(text), port_of(search), name, &port))
+    int port = port_of(search);
+    if (strncmp(text, "unix:", 5) == 0)
+        (void)snprintf(name, sizeof name, "%s", text);
+    else if (!address_split_port(slice_of(text), port_of(search), name, &port))
         return;
     add_host(search, name, port, preference)->is_trusted = true;
 }
@@ -547,6 +552,12 @@ static void start_literal(struct search *search)
     }
 }
 
+static void conclude_local(struct search *search, const char *source)
+{
+    search->source = source;
+    conclude(search, route_create(search, ROUTE_LOCAL));
+}
+
 void search_start(struct cached *entry, struct slice domain, struct slice reroute)
 {
     struct router *router = entry->router;
@@ -570,6 +581,10 @@ void search_start(struct cached *entry, struct slice domain, struct slice rerout
         add_config_host(search, text, 0);
         free(text);
         ask_addresses(search);
+    } else if (search->rule && search->rule->deliver == CONFIG_DELIVER_DROP) {
+        conclude_local(search, "drop");
+    } else if (search->rule && search->rule->deliver == CONFIG_DELIVER_MAILDIR) {
+        conclude_local(search, "maildir");
     } else if (has_rule_hosts) {
         search->source = "route";
         add_rule_hosts(search);

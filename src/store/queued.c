@@ -56,7 +56,7 @@ struct queued *queued_create(const struct store_message *message,
     queued->content = taken_content;
     queued->message = *message;
     keep_message(&at, &queued->message);
-    queued->recipient_count = count;
+    queued->recipient_count = queued->open_count = count;
     for (size_t i = 0; i < count; i++) {
         queued->recipients[i] = recipients[i];
         keep_recipient(&at, &queued->recipients[i]);

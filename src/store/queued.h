@@ -1,6 +1,7 @@
 /* queued: one message of the queue in memory, in a single block, with the recipients that are to be tried.
  *
- * Made by intake (with content, straight from the commit) and by the scheduler's loader (content read when it is sent).
+ * Made by intake (with content, straight from the commit) and by the scheduler's loader (with content while there is memory
+ * for it, else it is read when it is sent).
  * All slices point into the block itself. */
 #ifndef MR_STORE_QUEUED_H
 #define MR_STORE_QUEUED_H
@@ -12,6 +13,7 @@ struct queued {
     char *content;                  /* canonical bytes on the heap, owned; NULL: in the store or a body file */
     struct store_message message;   /* message.content is absent: see content */
     size_t recipient_count;
+    size_t open_count;              /* recipients of the message without a final state, here or not due yet */
     struct store_recipient recipients[];
 };
 

@@ -59,10 +59,13 @@ static bool database_number(struct store *store, const char *sql, int64_t *ret_n
  * sits on an old page is waited for when the WAL has grown long, but never for long. */
 static int after_commit(void *arg, sqlite3 *db, const char *schema, int pages)
 {
+    struct store *store = arg;
     int mode = pages < CHECKPOINT_PAGES_WAIT ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART;
-    (void)arg;
-    if (pages < CHECKPOINT_PAGES)
+    if (pages < store->checkpointed_pages)
+        store->checkpointed_pages = 0; /* the WAL has started over */
+    if (pages < store->checkpointed_pages + CHECKPOINT_PAGES)
         return SQLITE_OK;
+    store->checkpointed_pages = pages; /* not again at each commit while a reader is in the way */
     sqlite3_busy_timeout(db, CHECKPOINT_BUSY_MS);
     (void)sqlite3_wal_checkpoint_v2(db, schema, mode, NULL, NULL);
     sqlite3_busy_timeout(db, BUSY_MS);
@@ -176,7 +179,7 @@ static bool writer_prepare(struct store *store, struct error *error)
     int step = GROWTH_STEP;
     /* Where it can't, room_reserve() only takes less beforehand. */
     (void)sqlite3_file_control(store->db, "main", SQLITE_FCNTL_CHUNK_SIZE, &step);
-    sqlite3_wal_hook(store->db, after_commit, NULL);
+    sqlite3_wal_hook(store->db, after_commit, store);
     wal_reserve(store);
     wal_index_reserve(store);
     sqlite3_stmt *statement = statement_start(store, STATEMENT_READ_HIGHEST, error);
@@ -329,6 +332,21 @@ bool store_begin(struct store *store, struct error *error)
         return false;
     store->is_in_transaction = true;
     return true;
+}
+
+bool store_snapshot_begin(struct store *store, struct error *error)
+{
+    CHECK(store->mode == STORE_READER && sqlite3_get_autocommit(store->db));
+    sqlite3_stmt *statement = statement_start(store, STATEMENT_BEGIN_READ, error);
+    return statement && statement_run(store, statement, error);
+}
+
+void store_snapshot_end(struct store *store)
+{
+    struct error error;
+    sqlite3_stmt *statement = statement_start(store, STATEMENT_COMMIT, &error);
+    if (!statement || !statement_run(store, statement, &error))
+        CHECK(sqlite3_get_autocommit(store->db)); /* an I/O error ended it */
 }
 
 static bool highest_write(struct store *store, struct error *error)

@@ -199,8 +199,9 @@ static void forget_body(struct store *store, uint64_t id)
     store->forgotten[store->forgotten_count++] = id;
 }
 
-static bool delete_message(struct store *store, uint64_t id, struct error *error)
+bool store_end_message(struct store *store, uint64_t id, struct error *error)
 {
+    CHECK(store->is_in_transaction);
     if (!run_with_id(store, STATEMENT_DELETE_CONTENT, id, error))
         return false;
     if (sqlite3_changes64(store->db) == 0)
@@ -215,7 +216,7 @@ bool store_finish_message(struct store *store, uint64_t id, bool *ret_is_gone, s
     CHECK(store->is_in_transaction);
     if (!find_open(store, id, &open, error))
         return false;
-    if (open < 0 && !delete_message(store, id, error))
+    if (open < 0 && !store_end_message(store, id, error))
         return false;
     *ret_is_gone = open < 0;
     return true;

@@ -31,7 +31,8 @@ enum {
     "last_attempt_ms, delay_noticed, last_status, last_reply, last_host, route, priority"
 
 enum statement {
-    STATEMENT_BEGIN, STATEMENT_COMMIT, STATEMENT_ROLLBACK,
+    STATEMENT_BEGIN,
+    STATEMENT_BEGIN_READ, STATEMENT_COMMIT, STATEMENT_ROLLBACK,
     STATEMENT_ADD_MESSAGE, STATEMENT_ADD_CONTENT, STATEMENT_ADD_RECIPIENT,
     STATEMENT_ADD_ORIGIN, STATEMENT_DROP_ORIGINS, STATEMENT_EACH_ORIGIN,
     STATEMENT_HAS_MESSAGE, STATEMENT_HAS_BODY, STATEMENT_READ_HIGHEST, STATEMENT_WRITE_HIGHEST,
@@ -57,6 +58,7 @@ struct store {
     bool is_failed; /* a change of this transaction failed: it can't be committed any more (Q6) */
     struct error failure;
     bool is_growing;              /* this transaction adds messages */
+    int checkpointed_pages; /* the WAL's length at the last checkpoint; 0: it has started over */
     uint64_t highest_stored, highest_seen;
     uint64_t *forgotten; /* ids whose body files go when the transaction is committed (Q5) */
     size_t forgotten_count, forgotten_capacity;

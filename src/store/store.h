@@ -124,6 +124,13 @@ MUST_USE bool store_last_id(struct store *store, uint64_t *ret_id, struct error 
  * tried again. */
 MUST_USE bool store_settle(struct store *store, const struct store_settlement *settlement, struct error *error);
 MUST_USE bool store_finish_message(struct store *store, uint64_t id, bool *ret_is_gone, struct error *error);
+/* The message with all its recipients, for a caller that knows that none of them is left to be tried. */
+MUST_USE bool store_end_message(struct store *store, uint64_t id, struct error *error);
+
+/* Many reads of one state of the queue, in a reader; cheaper than each on its own. Keep it short: a WAL can't start over
+ * while it lasts. */
+MUST_USE bool store_snapshot_begin(struct store *store, struct error *error);
+void store_snapshot_end(struct store *store);
 
 /* Due recipients of one priority (next_ms <= now_ms, QUEUED) in order of (next_ms, id, number) behind the
  * cursor, which moves to the last one given. */
@@ -133,7 +140,8 @@ MUST_USE bool store_load_due(struct store *store, int priority, int64_t now_ms, 
 /* The earliest next_ms of QUEUED recipients after `after_ms`; INT64_MAX if none. */
 MUST_USE bool store_next_due(struct store *store, int64_t after_ms, int64_t *ret_ms, struct error *error);
 
-/* One message; content is read too if asked for and inline. Absent message: false with "no such message". */
+/* One message; content is read too if asked for and inline. Absent message: false with "no such message". No recipients:
+ * a count of 0. */
 MUST_USE bool store_read_message(struct store *store, struct arena *arena, uint64_t id, bool with_content,
                                  struct store_message *ret_message, struct error *error);
 MUST_USE bool store_read_recipients(struct store *store, struct arena *arena, uint64_t id,

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { IDLE_S = 3 };
+enum { IDLE_S = 3, GATHER_NS_MAX = 2 * 1000 * 1000 };
 
 struct writer {
     pthread_t thread;
@@ -16,9 +16,12 @@ struct writer {
     pthread_cond_t wake;
     struct writer_job *first;
     struct writer_job **last;
+    size_t waiting;      /* jobs of the list */
     bool is_stopping;
     struct store *store; /* the thread's */
     bool is_tidy;        /* nothing was written since it was tidied; the thread's */
+    size_t last_count;   /* jobs of the last batch; the thread's */
+    int64_t commit_ns;   /* what a commit took of late; the thread's */
     struct writer_counts counts;
 };
 
@@ -76,7 +79,8 @@ void writer_submit(struct writer *writer, struct writer_job *job)
     bool was_empty = writer->first == NULL;
     *writer->last = job;
     writer->last = &job->next;
-    if (was_empty)
+    writer->waiting++;
+    if (was_empty || writer->waiting == WRITER_BATCH_MAX / 2)
         pthread_cond_signal(&writer->wake);
     pthread_mutex_unlock(&writer->mutex);
 }
@@ -103,6 +107,26 @@ static void tidy_when_idle(struct writer *writer)
     pthread_mutex_lock(&writer->mutex);
 }
 
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+/* G6. Called and left with the mutex held. */
+static void gather(struct writer *writer)
+{
+    int64_t wait_ns = writer->commit_ns < GATHER_NS_MAX ? writer->commit_ns : GATHER_NS_MAX;
+    if (writer->last_count < 2 || writer->is_stopping)
+        return;
+    int64_t until_ns = now_ns() + wait_ns;
+    struct timespec until = {until_ns / 1000000000LL, until_ns % 1000000000LL};
+    while (!writer->is_stopping && writer->waiting < WRITER_BATCH_MAX / 2)
+        if (pthread_cond_timedwait(&writer->wake, &writer->mutex, &until) == ETIMEDOUT)
+            return;
+}
+
 /* Waits for jobs and takes a batch of them off the list; NULL when it is time to stop. */
 static struct writer_job *take_batch(struct writer *writer)
 {
@@ -114,10 +138,14 @@ static struct writer_job *take_batch(struct writer *writer)
             tidy_when_idle(writer);
     }
     writer->is_tidy = false;
+    gather(writer);
     struct writer_job *batch = writer->first;
     struct writer_job **end = &writer->first;
-    for (size_t count = 0; *end && count < WRITER_BATCH_MAX; count++)
+    size_t count = 0;
+    for (; *end && count < WRITER_BATCH_MAX; count++)
         end = &(*end)->next;
+    writer->last_count = count;
+    writer->waiting -= count;
     writer->first = *end;
     if (!writer->first)
         writer->last = &writer->first;
@@ -196,7 +224,10 @@ static void *writer_main(void *arg)
 {
     struct writer *writer = arg;
     struct writer_job *batch;
-    while ((batch = take_batch(writer)) != NULL)
+    while ((batch = take_batch(writer)) != NULL) {
+        int64_t from_ns = now_ns();
         commit_batch(writer, batch);
+        writer->commit_ns += (now_ns() - from_ns - writer->commit_ns) / 4;
+    }
     return NULL;
 }

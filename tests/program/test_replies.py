@@ -173,7 +173,7 @@ def test_pitfall_2_dots_arrive_as_they_were(relay_to, make_server):
     assert len(body) > 64 * 1024
 
 
-def test_a_bounce_goes_to_the_sender_with_a_null_sender(relay_to, make_server):
+def test_pitfall_45_a_bounce_goes_to_the_sender_with_a_null_sender(relay_to, make_server):
     server = make_server([("RCPT TO:<bad", "550 5.1.1 no such user")])
     relay = relay_to(server)
     event = relay.send("bad.eml", mail.message(to="bad@x.test"), "bounced")

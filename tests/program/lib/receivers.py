@@ -50,6 +50,7 @@ class Sink:
         self.address, self.port = address or loopback(), MX_PORT
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="mailroot-sink-"))
         self.log = self.folder / "log.jsonl"
+        self.offset = self.count = 0  # of lines()
         self.process = subprocess.Popen(
             [BINARY, "sink", "--listen", f"{self.address}:{self.port}", "--log", str(self.log), "--count", *options],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -62,9 +63,19 @@ class Sink:
             return []
         return [json.loads(line) for line in self.log.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
 
+    def lines(self):
+        """How many messages the log has; only what is new is read, for the one who waits must not be what is measured."""
+        if self.log.exists():
+            with open(self.log, "rb") as log:
+                log.seek(self.offset)
+                new = log.read()
+            self.offset += len(new)
+            self.count += new.count(b"\n")
+        return self.count
+
     def wait(self, count=1, seconds=60):
-        wait_until(lambda: self.log.exists() and self.log.read_bytes().count(b"\n") >= count, seconds, self.folder,
-                   f"{count} messages at the sink")
+        watched = self.folder if count <= 100 else None
+        wait_until(lambda: self.lines() >= count, seconds, watched, f"{count} messages at the sink")
         return self.messages()
 
     def close(self):
@@ -157,7 +168,7 @@ postlog unix-dgram n - n - 1 postlogd
 class _Postfix:
     """A private Postfix in a temporary folder. Needs root, as Postfix does; the system's own is never touched."""
 
-    def __init__(self, more):
+    def __init__(self, more, start=True):
         user = pwd.getpwnam("nobody")
         self.base = pathlib.Path(tempfile.mkdtemp(prefix="mailroot-postfix-"))
         self.base.chmod(0o755)
@@ -172,7 +183,8 @@ class _Postfix:
         (self.config / "main.cf").write_text(
             MAIN_CF.format(more=more.format(**values), origin="relay.test", **values))
         (self.config / "master.cf").write_text(MASTER_CF.format(port=f"{self.address}:{self.port}"))
-        self.command("postfix", "start")
+        if start:
+            self.command("postfix", "start")
 
     def command(self, name, *arguments, **options):
         done = subprocess.run([f"/usr/sbin/{name}", "-c", self.config, *arguments], capture_output=True, timeout=60,
@@ -202,6 +214,25 @@ class PostfixReceiver(_Postfix):
     def wait(self, count, seconds=60):
         wait_until(lambda: len(self.files()) >= count, seconds, what=f"{count} files in Postfix's Maildir")
         return [path.read_bytes() for path in self.files()]
+
+
+class PostfixPeer(_Postfix):
+    """Relays what `sendmail` put in its drop folder to one host, once it is started."""
+
+    def __init__(self, host, port):
+        super().__init__(f"relayhost = [{host}]:{port}\ndisable_dns_lookups = yes", start=False)
+        self.command("postfix", "check")
+
+    def drop(self, recipient, content):
+        subprocess.run(["/usr/sbin/sendmail", "-C", self.config, "-i", "-f", "a@b.test", recipient], input=content, check=True,
+                       stderr=subprocess.DEVNULL, timeout=30)
+
+    def start(self):
+        self.command("postfix", "start")
+
+    @property
+    def pid(self):
+        return int((self.base / "spool" / "pid" / "master.pid").read_text())
 
 
 class PostfixJudge(_Postfix):
