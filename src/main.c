@@ -14,7 +14,7 @@ const struct command command_table[] = {
     {"run", command_run, "run the relay in the foreground", "[-c FILE] [-o KEY=VALUE...]"},
     {"send", command_send, "compose and submit a message",
      "-f FROM [-s SUBJECT] [--cc A] [--bcc A] [--attach FILE] [--wait] TO... < TEXT"},
-    {"sendmail", command_sendmail, "submit a ready message, sendmail(1)-compatible", "[-t] [-i] [-f SENDER] [RECIPIENT...]"},
+    {"sendmail", command_sendmail, "submit a ready message, sendmail(1)-compatible", "[-t] [-i] [-f SENDER] [RECIPIENT...] | -bp | -bi | -bv | -q"},
     {"sink", command_sink, "a catch-all SMTP server for tests", "[--listen ADDRESS:PORT] [--dir DIR]"},
     {"status", command_status, "the relay and its queue at a glance", ""},
     {"trace", command_trace, "all that happened to a message", "NAME|MESSAGE-ID|QUEUE-ID|RECIPIENT..."},

@@ -1,103 +1,31 @@
 /* sendmail: the command that cron, PHP and scripts call; it writes a pickup file and nothing more.
  *
- * Only options that say something about the message count. Those that name files or settings of a sendmail (-C -X -O -D
- * -oQ) are taken and ignored, never acted on (RELIABILITY 2.2 C1). With -t the recipients are those of the header;
- * arguments are then taken out of them, as sendmail does: since only the relay reads headers here, -t with arguments is
- * refused rather than guessed at. Exit codes are sysexits(3); nothing is left in Pickup unless it is 0. */
+ * The command line is sendmail_options.h's. With -t the recipients are those of the header; arguments are then taken out
+ * of them by sendmail and added by Exim: since only the relay reads headers here, -t with arguments is refused rather than
+ * guessed at. Exit codes are sysexits(3); nothing is left in Pickup unless it is 0. */
 #include "cli/command.h"
-#include "cli/queue.h"
+#include "cli/sendmail_options.h"
+#include "message/aliases.h"
+#include "message/header.h"
 
+#include "base/mem.h"
 #include "os/control.h"
 #include "os/file.h"
 #include "pickup/pickup_writer.h"
 
 #include <fcntl.h>
 #include <jansson.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 struct sendmail {
-    struct slice sender, name, notify, ret, envid;
+    struct sendmail_options options;
     const struct slice *recipients;
     size_t recipient_count;
-    bool is_from_header;      /* -t */
-    bool is_dot_data;         /* -i, -oi: a lone dot is no end */
-    char mode;                /* 'm' deliver, 'p' list, 'i' nothing, 's' refused */
-    bool is_flush;            /* -q */
 };
-
-/* Options with a value, here or in the next argument. Those without a place are read over. */
-static bool take_valued(struct sendmail *send, char option, const char *value)
-{
-    switch (option) {
-    case 'f':
-    case 'r':
-        send->sender = slice_of(value);
-        return true;
-    case 'F':
-        send->name = slice_of(value);
-        return true;
-    case 'N':
-        send->notify = slice_of(value);
-        return true;
-    case 'R':
-        send->ret = slice_of(value);
-        return true;
-    case 'V':
-        send->envid = slice_of(value);
-        return true;
-    default:
-        return strchr("CXODLBdhpAM", option) != NULL;
-    }
-}
-
-static bool take_flag(struct sendmail *send, const char *text)
-{
-    switch (text[0]) {
-    case 't':
-        send->is_from_header = true;
-        return true;
-    case 'i':
-        send->is_dot_data = true;
-        return true;
-    case 'o':
-        if (text[1] == 'i')
-            send->is_dot_data = true;
-        return true;
-    case 'b':
-        send->mode = text[1] ? text[1] : 'm';
-        return true;
-    case 'q':
-        send->is_flush = true;
-        return true;
-    default:
-        return strchr("mnsveUGc", text[0]) != NULL;
-    }
-}
-
-/* Fills `send`; the index of the first recipient, or -1 with a complaint. */
-static int take_options(struct sendmail *send, int argc, char **argv)
-{
-    int i = 1;
-    for (; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
-        const char *text = argv[i] + 1;
-        if (strcmp(text, "-") == 0)
-            return i + 1;
-        if (strchr("frFNRVCXODLBdhpAM", text[0])) {
-            const char *value = text[1] ? text + 1 : i + 1 < argc ? argv[++i] : NULL;
-            if (!value || !take_valued(send, text[0], value)) {
-                (void)command_fail("sendmail", 0, "-%c: a value was expected", text[0]);
-                return -1;
-            }
-        } else if (!take_flag(send, text)) {
-            (void)command_fail("sendmail", 0, "-%s: no such option", text);
-            return -1;
-        }
-    }
-    return i;
-}
 
 /* Standard input up to its end, or to a lone dot. */
 static bool read_message(const struct sendmail *send, size_t size_max, struct buf *out, struct error *error)
@@ -112,7 +40,7 @@ static bool read_message(const struct sendmail *send, size_t size_max, struct bu
         if (out->size > size_max)
             return error_set(error, "larger than limits.message_size");
     }
-    if (send->is_dot_data)
+    if (send->options.is_dot_data)
         return true;
     struct slice rest = buf_slice(out);
     for (size_t at = 0; rest.size; at = out->size - rest.size) {
@@ -128,15 +56,16 @@ static bool read_message(const struct sendmail *send, size_t size_max, struct bu
 /* "root" of a message without From, as the relay names who wrote it. */
 static void put_from(const struct sendmail *send, struct buf *out)
 {
-    if (slice_is_absent(send->name) || slice_is_absent(send->sender))
+    const struct sendmail_options *options = &send->options;
+    if (slice_is_absent(options->name) || slice_is_absent(options->sender))
         return;
     buf_append_text(out, "From: \"");
-    for (size_t i = 0; i < send->name.size; i++) {
-        char c = send->name.data[i];
+    for (size_t i = 0; i < options->name.size; i++) {
+        char c = options->name.data[i];
         if (c != '"' && c != '\\' && (unsigned char)c >= 0x20)
             buf_append_byte(out, c);
     }
-    buf_printf(out, "\" <%.*s>\r\n", SLICE_FMT(send->sender));
+    buf_printf(out, "\" <%.*s>\r\n", SLICE_FMT(options->sender));
 }
 
 static bool has_from(struct slice message)
@@ -151,11 +80,35 @@ static bool has_from(struct slice message)
     return false;
 }
 
+/* Who calls, as the system knows it; the environment could say anything. */
+static struct slice user_name(struct arena *arena)
+{
+    const struct passwd *user = getpwuid(getuid());
+    return user ? arena_copy(arena, slice_of(user->pw_name)) : arena_printf(arena, "uid%u", (unsigned)getuid());
+}
+
+/* RET and ENVID stand in the line that names the sender: the one whom the relay would find. */
+static struct slice sender_of(struct arena *arena, const struct config *config, struct slice message)
+{
+    struct header_limits limits = {config->limits.header_size, (size_t)config->limits.header_count};
+    struct header header;
+    struct address_list list;
+    struct error error;
+    if (!header_scan(arena, message, &limits, &header, &error))
+        return user_name(arena); /* the relay refuses it with the reason */
+    const struct header_field *field = header_find(&header, SLICE("Sender"), 0);
+    field = field ? field : header_find(&header, SLICE("From"), 0);
+    if (!field || !address_list_parse(arena, field->value, 100, &list, &error) || list.count == 0)
+        return user_name(arena);
+    return list.items[0].text;
+}
+
 static int submit(const struct config *config, const struct sendmail *send)
 {
     struct buf message = {0};
     struct error error;
-    char name[PICKUP_WRITER_NAME_SIZE], user[256];
+    char name[PICKUP_WRITER_NAME_SIZE];
+    struct arena arena = {0};
     struct buf body = {0};
     int code = EX_OK;
     if (!read_message(send, config->limits.message_size, &body, &error)) {
@@ -166,17 +119,20 @@ static int submit(const struct config *config, const struct sendmail *send)
         put_from(send, &message);
     buf_append(&message, buf_slice(&body));
     buf_finish(&body);
-    struct submission submission = {.sender = send->sender, .ret = send->ret, .envid = send->envid,
+    struct submission submission = {.sender = send->options.sender, .ret = send->options.ret, .envid = send->options.envid,
                                     .recipients = send->recipients, .recipient_count = send->recipient_count,
-                                    .notify = send->notify, .message = buf_slice(&message)};
-    if (slice_is_absent(submission.sender) && !has_from(submission.message)) {
-        const char *login = getenv("LOGNAME");
-        (void)snprintf(user, sizeof user, "%s", login && login[0] ? login : "root");
-        submission.sender = slice_of(user);
-    }
+                                    .notify = send->options.notify, .message = buf_slice(&message)};
+    bool has_parameters = !slice_is_absent(submission.ret) || !slice_is_absent(submission.envid);
+    if (slice_is_absent(submission.sender) && has_from(submission.message) && has_parameters)
+        submission.sender = sender_of(&arena, config, submission.message);
+    else if (slice_is_absent(submission.sender) && !has_from(submission.message))
+        submission.sender = user_name(&arena);
     if (!pickup_write(config->pickup.dir, &submission, name, &error))
         code = command_fail("sendmail", EX_TEMPFAIL, "%s", error.text);
+    else if (send->options.is_verbose)
+        printf("%s: taken; mailroot trace %s tells what becomes of it\n", name, name);
     buf_finish(&message);
+    arena_finish(&arena);
     return code;
 }
 
@@ -201,52 +157,130 @@ static void open_standard(void)
             (void)open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY);
 }
 
+static int list(void)
+{
+    char *words[] = {(char *)(uintptr_t)"queue", (char *)(uintptr_t)"list", NULL};
+    return command_queue(2, words);
+}
+
+/* -qI, -qR, -qS: what they name is tried now. */
+static int retry(const struct sendmail_options *options)
+{
+    struct buf pattern = {0};
+    bool is_id = options->select == 'I';
+    buf_printf(&pattern, is_id ? "%.*s" : "*%.*s*", SLICE_FMT(options->selected));
+    char *condition = (char *)(uintptr_t)(options->select == 'S' ? "--sender" : "--recipient");
+    char *words[] = {(char *)(uintptr_t)"queue", (char *)(uintptr_t)"retry", is_id ? (char *)(uintptr_t)buf_text(&pattern) : condition,
+                     is_id ? NULL : (char *)(uintptr_t)buf_text(&pattern), NULL};
+    int code = command_queue(is_id ? 3 : 4, words);
+    buf_finish(&pattern);
+    return code;
+}
+
+/* newaliases: they were read, and found without a mistake, with the config. */
+static int count_aliases(const struct config *config)
+{
+    if (config->aliases)
+        printf("%s: %zu aliases; the relay reads them at its next start or reload\n", config->local.alias_file,
+               aliases_count(config->aliases));
+    else
+        puts("no aliases: local.aliases names no file");
+    return EX_OK;
+}
+
+static int verify_one(const struct config *config, struct slice text)
+{
+    struct arena arena = {0};
+    struct address address, *found = &address;
+    struct error error;
+    size_t count = 1;
+    int worst = EX_OK;
+    if (!address_parse(&arena, text, &address, &error)) {
+        arena_finish(&arena);
+        return command_fail("sendmail", EX_DATAERR, "%.*s: %s", SLICE_FMT(text), error.text);
+    }
+    address_qualify(&arena, slice_of(config->default_domain), &address);
+    if (config_is_local(config, address.domain) && aliases_expand(&arena, config->aliases, &address, &found, &count))
+        printf("%.*s is an alias\n", SLICE_FMT(address.text));
+    else
+        found = &address;
+    for (size_t i = 0; i < count; i++) {
+        char *words[] = {(char *)(uintptr_t)"route", arena_text(&arena, found[i].text), NULL};
+        int code = command_route(2, words);
+        worst = code != EX_OK ? code : worst;
+    }
+    arena_finish(&arena);
+    return worst;
+}
+
+static int verify(const struct sendmail *send, const struct config *config)
+{
+    int worst = EX_OK;
+    for (size_t i = 0; i < send->recipient_count; i++) {
+        int code = verify_one(config, send->recipients[i]);
+        worst = code != EX_OK ? code : worst;
+    }
+    return worst;
+}
+
 static int run(const struct sendmail *send, const struct config *config)
 {
-    static char *const list[] = {(char *)"queue", (char *)"list", NULL};
-    if (send->mode == 's')
+    switch (send->options.mode) {
+    case SENDMAIL_SMTP:
         return command_fail("sendmail", EX_USAGE, "-bs is not offered: use the SMTP listener");
-    if (send->mode == 'p')
-        return command_queue(2, (char **)(uintptr_t)list);
-    if (send->mode != 'm')
-        return EX_OK; /* -bi, newaliases: there are no aliases */
-    if (send->is_flush)
-        return flush(config);
-    if (send->is_from_header && send->recipient_count)
+    case SENDMAIL_LIST:
+        return list();
+    case SENDMAIL_ALIASES:
+        return count_aliases(config);
+    case SENDMAIL_FLUSH:
+        return send->options.select ? retry(&send->options) : flush(config);
+    case SENDMAIL_VERIFY:
+        return verify(send, config);
+    case SENDMAIL_SUBMIT:
+        break;
+    }
+    if (send->options.is_from_header && send->recipient_count)
         return command_fail("sendmail", EX_USAGE, "-t takes the recipients from the header: no arguments beside it");
-    if (!send->is_from_header && send->recipient_count == 0)
+    if (!send->options.is_from_header && send->recipient_count == 0)
         return command_fail("sendmail", EX_USAGE, "recipients, or -t, were expected");
     return submit(config, send);
 }
 
+static int read_command_line(int argc, char **argv, struct sendmail_options *options)
+{
+    struct error error;
+    if (strcmp(argv[0], "mailq") == 0)
+        options->mode = SENDMAIL_LIST;
+    if (strcmp(argv[0], "newaliases") == 0)
+        options->mode = SENDMAIL_ALIASES;
+    int first = sendmail_options_read(argc, argv, options, &error);
+    if (first < 0)
+        return command_fail("sendmail", -1, "%s", error.text);
+    if (options->is_verbose && options->notes.size)
+        fprintf(stderr, "mailroot sendmail: without effect:%s\n", buf_text(&options->notes));
+    return first;
+}
+
 int command_sendmail(int argc, char **argv)
 {
-    struct sendmail send = {.mode = 'm'};
+    struct sendmail send = {.options.mode = SENDMAIL_SUBMIT};
     struct command_options options = {0};
     open_standard();
     signal(SIGXFSZ, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
-    if (strcmp(argv[0], "mailq") == 0)
-        send.mode = 'p';
-    if (strcmp(argv[0], "newaliases") == 0)
-        send.mode = 'i';
-    int first = take_options(&send, argc, argv);
-    if (first < 0)
+    int first = read_command_line(argc, argv, &send.options);
+    if (first < 0) {
+        buf_finish(&send.options.notes);
         return EX_USAGE;
-    struct slice *recipients = calloc((size_t)argc + 1, sizeof *recipients);
-    if (!recipients)
-        return EX_OSERR;
-    for (int i = first; i < argc; i++) {
-        if (strpbrk(argv[i], "\r\n")) {
-            free(recipients);
-            return command_fail("sendmail", EX_USAGE, "a line end in a recipient");
-        }
-        recipients[send.recipient_count++] = slice_of(argv[i]);
     }
+    struct slice *recipients = mem_alloc(((size_t)argc + 1) * sizeof *recipients);
+    for (int i = first; i < argc; i++)
+        recipients[send.recipient_count++] = slice_of(argv[i]);
     send.recipients = recipients;
     struct config *config = command_config(&options);
     int code = run(&send, config);
     config_destroy(&config);
+    buf_finish(&send.options.notes);
     free(recipients);
     return code;
 }
