@@ -119,7 +119,7 @@ static bool write_lines(int fd, struct slice text, struct error *error)
     bool is_done = true;
     while (text.size && is_done) {
         struct slice line = slice_cut(&text, '\n');
-        bool has_end = line.data[line.size] == '\n' && line.data + line.size < text.data;
+        bool has_end = line.data + line.size < text.data; /* else the text ends here, without one */
         if (line.size && line.data[line.size - 1] == '\r' && has_end)
             line.size--;
         buf_append(&lines, line);
