@@ -51,17 +51,47 @@ static void on_wake(int fd, short what, void *arg)
  * A message is in the queue from its commit on and is handed over a moment later: a load in between finds it first. It
  * may even be delivered and gone before the hand-over comes, so its id is kept until then. */
 
-static void early_add(struct relay *relay, uint64_t id)
+static struct known *known_find(struct known *set, uint64_t id)
 {
-    struct early *early;
-    if (id <= relay->handed_id)
+    struct known *known;
+    HASH_FIND(hh, set, &id, sizeof id, known);
+    return known;
+}
+
+static void known_add(struct known **set, uint64_t id)
+{
+    struct known *known;
+    if (known_find(*set, id))
         return;
-    HASH_FIND(hh, relay->early, &id, sizeof id, early);
-    if (early)
+    known = mem_alloc(sizeof *known);
+    known->id = id;
+    HASH_ADD(hh, *set, id, sizeof known->id, known);
+}
+
+/* All up to that id. */
+static void known_forget(struct known **set, uint64_t up_to)
+{
+    struct known *known, *next;
+    HASH_ITER(hh, *set, known, next) {
+        if (known->id <= up_to) {
+            HASH_DEL(*set, known);
+            free(known);
+        }
+    }
+}
+
+void relay_expect(struct relay *relay, uint64_t id)
+{
+    known_add(&relay->expected, id);
+}
+
+static void expected_came(struct relay *relay, uint64_t id)
+{
+    struct known *known = known_find(relay->expected, id);
+    if (!known)
         return;
-    early = mem_alloc(sizeof *early);
-    early->id = id;
-    HASH_ADD(hh, relay->early, id, sizeof early->id, early);
+    HASH_DEL(relay->expected, known);
+    free(known);
 }
 
 /* Takes from the list what was loaded before. */
@@ -70,11 +100,10 @@ static struct queued *early_skip(struct relay *relay, struct queued *list)
     struct queued **place = &list;
     while (*place) {
         struct queued *queued = *place;
-        struct early *early;
-        HASH_FIND(hh, relay->early, &queued->message.id, sizeof queued->message.id, early);
+        bool is_early = known_find(relay->early, queued->message.id) != NULL;
         if (queued->message.id > relay->handed_id)
             relay->handed_id = queued->message.id;
-        if (early) {
+        if (is_early) {
             *place = queued->next;
             queued_destroy(&queued);
         } else {
@@ -82,18 +111,6 @@ static struct queued *early_skip(struct relay *relay, struct queued *list)
         }
     }
     return list;
-}
-
-/* Intake hands over in the order of its ids: what is behind can't come any more. */
-static void early_forget(struct relay *relay, uint64_t up_to)
-{
-    struct early *early, *next;
-    HASH_ITER(hh, relay->early, early, next) {
-        if (early->id <= up_to) {
-            HASH_DEL(relay->early, early);
-            free(early);
-        }
-    }
 }
 
 /* ---- the loader ---- */
@@ -137,8 +154,8 @@ static void load_message(struct relay *relay, uint64_t id, int64_t now_ms)
     struct store_message message;
     struct store_recipient *recipients;
     size_t count, due = 0, open = 0;
-    if (item_find(relay, id))
-        return; /* its rows were not next to each other */
+    if (item_find(relay, id) || known_find(relay->expected, id))
+        return; /* its rows were not next to each other; or it is about to be handed over */
     bool is_read = store_read_recipients(relay->reader, &arena, id, &recipients, &count, &error);
     for (size_t i = 0; is_read && i < count; i++) {
         open += recipients[i].state == STATE_QUEUED || recipients[i].state == STATE_HELD;
@@ -151,7 +168,8 @@ static void load_message(struct relay *relay, uint64_t id, int64_t now_ms)
             struct queued *queued = queued_create(&message, recipients, due,
                                                   content_ahead(relay, &arena, &message));
             queued->open_count = open;
-            early_add(relay, id);
+            if (id > relay->handed_id)
+                known_add(&relay->early, id);
             item_start(relay, queued);
         }
     }
@@ -308,8 +326,7 @@ static void on_soon(int fd, short what, void *arg)
 void relay_accept(struct relay *relay, struct queued *list)
 {
     list = early_skip(relay, list);
-    if (relay->early)
-        early_forget(relay, relay->handed_id);
+    known_forget(&relay->early, relay->handed_id); /* in the order of its ids: what is behind can't come any more */
     relay_start_list(relay, list);
 }
 
@@ -319,6 +336,7 @@ void relay_start_list(struct relay *relay, struct queued *list)
         struct queued *queued = list;
         list = queued->next;
         queued->next = NULL;
+        expected_came(relay, queued->message.id);
         int64_t due_ms = queued->recipients[0].next_ms;
         if (due_ms > clock_wall_ms()) {
             relay_wake_at(relay, due_ms);
@@ -408,7 +426,8 @@ void relay_destroy(struct relay **relay)
         HASH_DEL(r->marks, mark);
         free(mark);
     }
-    early_forget(r, UINT64_MAX);
+    known_forget(&r->early, UINT64_MAX);
+    known_forget(&r->expected, UINT64_MAX);
     if (r->soon)
         event_free(r->soon);
     if (r->wake)

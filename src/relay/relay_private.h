@@ -87,7 +87,7 @@ struct host_mark {             /* an address that failed */
     UT_hash_handle hh;
 };
 
-struct early { uint64_t id; UT_hash_handle hh; }; /* loaded before intake could hand it over */
+struct known { uint64_t id; UT_hash_handle hh; };
 
 struct relay {
     struct relay_parts parts;
@@ -103,7 +103,8 @@ struct relay {
     size_t reload_count, reload_capacity;
     bool is_starved;           /* a site could not connect since all connections are in use */
     struct item *items;
-    struct early *early;
+    struct known *early;       /* loaded before intake could hand it over */
+    struct known *expected;    /* notices on their way into the queue: handed over, never loaded before */
     uint64_t handed_id;        /* up to this id all that was taken was handed over */
     struct item *settling;
     struct site *sites, *dirty;
@@ -123,7 +124,8 @@ void relay_wake_at(struct relay *relay, int64_t wall_ms);
 void relay_reload(struct relay *relay, uint64_t id); /* what of it is due is loaded when the loop comes round */
 uint32_t relay_random(struct relay *relay);
 void relay_check_finished(struct relay *relay);
-void relay_start_list(struct relay *relay, struct queued *list); /* of what nobody else can have loaded */
+void relay_expect(struct relay *relay, uint64_t id); /* before its commit: relay_start_list() will bring it */
+void relay_start_list(struct relay *relay, struct queued *list);
 
 /* items.c */
 void item_start(struct relay *relay, struct queued *queued);

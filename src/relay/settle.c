@@ -352,6 +352,7 @@ static void compose_notices(struct settle *settle)
         struct queued *notice = bounce_compose(&settle->arena, &bounce);
         if (!notice)
             continue;
+        relay_expect(settle->relay, notice->message.id);
         notice->next = settle->notices;
         settle->notices = notice;
         tell_about(settle, EVENT_NOTICE, notice->message.id, notes[action]);
