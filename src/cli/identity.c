@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -28,6 +29,8 @@ bool identity_make_folders(const struct config *config, struct error *error)
     }
     return !config->receipts.is_on || file_make_folder(config->receipts.dir, 0755, error);
 }
+
+enum { FILES_WANTED = 65536 };
 
 static bool give_folder(const char *path, const struct passwd *user, struct error *error)
 {
@@ -57,4 +60,13 @@ bool identity_become(const struct config *config, struct error *error)
     if (initgroups(user->pw_name, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0)
         return error_set_errno(error, "can't become the user");
     return true;
+}
+
+void identity_raise_limits(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return;
+    files.rlim_cur = files.rlim_max < FILES_WANTED ? files.rlim_max : FILES_WANTED;
+    (void)setrlimit(RLIMIT_NOFILE, &files); /* fewer connections at once otherwise */
 }

@@ -7,5 +7,6 @@
 
 MUST_USE bool identity_make_folders(const struct config *config, struct error *error);
 MUST_USE bool identity_become(const struct config *config, struct error *error);
+void identity_raise_limits(void); /* open files, as many as the system lets */
 
 #endif

@@ -3,6 +3,7 @@
  * anew with the config as it is then, if that is without mistakes. */
 #include "cli/command.h"
 #include "cli/identity.h"
+#include "cli/run_smtp.h"
 #include "cli/supervise.h"
 
 #include "base/mem.h"
@@ -17,11 +18,10 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LOCK_WAIT_MS = 3000, FILES_WANTED = 65536 };
+enum { LOCK_WAIT_MS = 3000 };
 
 struct run {
     const struct command_options *options;
@@ -43,15 +43,6 @@ struct run {
 };
 
 struct taken_letter { struct letter letter; struct run *run; struct queued *list; };
-
-static void raise_limits(void)
-{
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
-        return;
-    files.rlim_cur = files.rlim_max < FILES_WANTED ? files.rlim_max : FILES_WANTED;
-    (void)setrlimit(RLIMIT_NOFILE, &files); /* fewer connections at once otherwise */
-}
 
 /* ---- the relay's process ---- */
 
@@ -226,7 +217,7 @@ static int relay_main(const struct command_options *options)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGIO, SIG_IGN); /* a writer opened a file whose lease we hold (fcntl(2)) */
     (void)umask(027);
-    raise_limits();
+    identity_raise_limits();
     if (!identity_make_folders(run.config, &error) || !identity_become(run.config, &error) || !start_all(&run, &error)) {
         run.exit_code = command_fail("run", EX_CONFIG, "%s", error.text);
         if (run.log)
@@ -242,6 +233,7 @@ static int relay_main(const struct command_options *options)
 
 static const struct role roles[] = {
     {"relay", NULL, relay_main},
+    {"smtp", run_smtp_is_wanted, run_smtp_main},
     {NULL, NULL, NULL},
 };
 

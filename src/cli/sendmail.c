@@ -119,9 +119,12 @@ static int submit(const struct config *config, const struct sendmail *send)
         put_from(send, &message);
     buf_append(&message, buf_slice(&body));
     buf_finish(&body);
+    struct submission_recipient *recipients = arena_alloc(&arena, (send->recipient_count + 1) * sizeof *recipients);
+    for (size_t i = 0; i < send->recipient_count; i++)
+        recipients[i] = (struct submission_recipient){send->recipients[i], send->options.notify, SLICE_NONE};
     struct submission submission = {.sender = send->options.sender, .ret = send->options.ret, .envid = send->options.envid,
-                                    .recipients = send->recipients, .recipient_count = send->recipient_count,
-                                    .notify = send->options.notify, .message = buf_slice(&message)};
+                                    .recipients = recipients, .recipient_count = send->recipient_count,
+                                    .message = buf_slice(&message)};
     bool has_parameters = !slice_is_absent(submission.ret) || !slice_is_absent(submission.envid);
     if (slice_is_absent(submission.sender) && has_from(submission.message) && has_parameters)
         submission.sender = sender_of(&arena, config, submission.message);

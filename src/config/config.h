@@ -73,6 +73,18 @@ struct config {
         int64_t rate_interval_ms;
         struct { int64_t connect, greeting, ehlo, mail, rcpt, data, block, final, quit, tls; } timeout_ms;
     } delivery;
+    struct {
+        struct config_list listen;   /* "127.0.0.1:25", "[::1]:587/starttls/auth", ":465/tls", "systemd"; empty = no listener */
+        struct config_list domains;  /* mail for these is taken from anybody; "*.example.com" their sub-domains */
+        struct config_list relay_networks, allow, deny, xclient, proxy; /* "10.0.0.0/8" (smtpd/policy.h) */
+        char *users;                 /* file of name:hash lines; NULL = no AUTH */
+        char *tls_cert, *tls_key;    /* PEM files; NULL = no TLS; key NULL = in the same file */
+        bool is_auth_in_clear;       /* AUTH without TLS, from loopback alone */
+        int connections_max, connections_per_client, connections_per_minute, messages_per_minute;
+        int messages_per_connection, recipients, errors, writers;
+        uint64_t session_size;       /* octets of a connection; 0 = no limit */
+        int64_t command_ms, data_ms, session_ms, greet_pause_ms, tarpit_ms;
+    } smtp;
     struct { char *copy_to; char *from; uint64_t returned_size; } bounce;
     struct { char *file; bool is_stdout; uint64_t rotate_size; int keep; } events; /* file "" = none */
     struct { bool is_on; char *dir; } receipts;

@@ -150,18 +150,22 @@ static void put_missing(struct build *build)
 {
     const struct content_stamp *stamp = build->stamp;
     const struct header_field *id = header_find(build->header, SLICE("Message-ID"), 0);
+    build->facts->message_id = id ? header_unfold(build->arena, id->value) : SLICE("");
+    if (build->envelope->accepted == ACCEPTED_RELAY)
+        return;
     if (!has_field(build, "Date")) {
         struct slice date = content_date(build->arena, stamp->time_ms, stamp->zone_s);
         buf_printf(build->out, "Date: %.*s\r\n", SLICE_FMT(date));
         note(build, "date");
     }
-    build->facts->message_id = id ? header_unfold(build->arena, id->value) : SLICE_NONE;
     if (build->facts->message_id.size == 0) {
         build->facts->message_id = arena_printf(build->arena, "<%.*s@%.*s>", SLICE_FMT(stamp->queue_id),
                                                 SLICE_FMT(stamp->host));
         buf_printf(build->out, "Message-ID: %.*s\r\n", SLICE_FMT(build->facts->message_id));
         note(build, "message-id");
     }
+    if (build->envelope->accepted)
+        return; /* RFC 6409 8: a submission gets no more than these two */
     if (!has_field(build, "From") && build->envelope->sender.text.size) {
         buf_printf(build->out, "From: %.*s\r\n", SLICE_FMT(build->envelope->sender.text));
         note(build, "from");
@@ -234,7 +238,8 @@ static bool put_field(struct build *build, const struct header_field *field)
 
 static bool put_header(struct build *build)
 {
-    put_received(build);
+    if (!build->envelope->accepted) /* the listener's line is in the file */
+        put_received(build);
     put_missing(build);
     for (size_t i = 0; i < build->header->count; i++)
         if (!is_left_out(build, &build->header->fields[i]) && !put_field(build, &build->header->fields[i]))

@@ -11,6 +11,8 @@
  *     white space; where there is none the file is refused.
  * C4  headers: those of envelope_is_private_field() go; Received comes first; Date, Message-ID, From (from the
  *     envelope sender), and To: undisclosed-recipients:; are added where missing. Others keep bytes and order.
+ *     What the listener took has its Received line already; to a submission Date and Message-ID are added, to what
+ *     another relay sent nothing (envelope.h E8).
  * C5  NUL in the body: in a part that is base64-encodable it is re-encoded, otherwise refused.
  * C6  message/rfc822 and multipart/signed, multipart/encrypted parts are never changed inside; where C3 or
  *     down-conversion would have to, the caller gets a reason.

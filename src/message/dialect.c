@@ -131,6 +131,10 @@ static bool refuse_ruby(struct reading *reading, struct slice body)
 bool dialect_find(struct reading *reading)
 {
     struct slice body = slice_from(reading->file, reading->header->body_offset);
+    if (reading->envelope->accepted) { /* one message by nature, whatever its text looks like */
+        reading->envelope->dialect = "smtp";
+        return true;
+    }
     reading->envelope->dialect = "plain";
     for (size_t i = 0; i < COUNT_OF(dialects); i++)
         if (dialects[i].is(reading->header)) {

@@ -229,7 +229,7 @@ bool envelope_find(struct arena *arena, struct slice file, const struct header *
     size_t resent_first = 0, resent_end = 0;
     bool has_receivers = false;
 
-    if (!dialect_find(&reading) || !xlines_read(&reading, &has_receivers))
+    if (!xlines_read(&reading, &has_receivers) || !dialect_find(&reading))
         return false;
     if (!has_receivers) {
         resent_end = resent_block(header, &resent_first);
@@ -254,7 +254,7 @@ bool envelope_is_private_field(struct slice name)
         {"X-CreatedBy", 11}, {"X-HeloDomain", 12}, {"X-ExtendedProps", 15}, {"X-ExtendedMessageProps", 22},
         {"X-EndOfInjectedXHeaders", 23}, {"X-Source", 8}, {"X-SourceIPAddress", 17}, {"X-Envid", 7},
         {"X-Job", 5}, {"X-Virtual-MTA", 13}, {"X-Schedule", 10}, {"X-Deliver-At", 12}, {"X-Mailroot-Export", 17},
-        {"X-Mailroot-Attempt", 18}, {"X-Mailroot-Done", 15},
+        {"X-Mailroot-Attempt", 18}, {"X-Mailroot-Done", 15}, {"X-Mailroot-Accepted", 19},
     };
     return is_one_of(name, names, COUNT_OF(names));
 }

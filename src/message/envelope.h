@@ -12,6 +12,8 @@
  * E6  a bad recipient among good ones is reported in `rejected`, not silently left out; none good: refused
  * E7  other dialects' lines: x-envid, x-job, x-virtual-mta, x-schedule (PowerMTA), X-Deliver-At (RFC 3339),
  *     X-Priority/Importance/X-MSMail-Priority for the queue's priority only, never removed from the message
+ * E8  X-Mailroot-Accepted: submission | relay says that our own listener took it from the network: the content is exactly as
+ *     it came. It counts only in a file that is the relay's user's own (options.is_own_file); anybody else's is passed over
  * What is not one message (mbox with several, Django's log, BSMTP, RAW) is refused naming the writer.
  * Not here: removing the lines from what is sent (message/stamp.h). */
 #ifndef MR_MESSAGE_ENVELOPE_H
@@ -28,6 +30,7 @@ enum envelope_notify { /* RFC 3461 4.1; a set of bits, 0 = not given */
 };
 
 enum envelope_ret { RET_UNSET, RET_FULL, RET_HDRS };
+enum envelope_accepted { ACCEPTED_NOT, ACCEPTED_SUBMISSION, ACCEPTED_RELAY }; /* E8 */
 enum envelope_priority { PRIORITY_LOW = -1, PRIORITY_NORMAL = 0, PRIORITY_HIGH = 1 };
 
 struct envelope_recipient {
@@ -54,6 +57,7 @@ struct envelope {
     bool is_8bit_declared; /* BODY=8BITMIME */
     bool is_smtputf8;      /* SMTPUTF8 given, or an address that needs it */
     enum envelope_priority priority;
+    enum envelope_accepted accepted;
     int64_t deliver_at_ms; /* X-Deliver-At as Unix time, 0 = at once */
     const char *dialect;   /* "plain", "iis", "dotnet", "exchange-replay", "powermta"…: static text */
 };
@@ -63,6 +67,7 @@ struct envelope_options {
     struct slice default_sender;   /* used when the file names none; absent: refuse */
     size_t recipient_count_max;
     bool x_lines_anywhere;         /* true: X- envelope lines count wherever they stand in the header */
+    bool is_own_file;              /* E8 */
 };
 
 MUST_USE bool envelope_find(struct arena *arena, struct slice file, const struct header *header,

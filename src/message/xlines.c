@@ -282,6 +282,14 @@ static bool read_block_end(struct reading *reading, const struct header_field *f
     return true;
 }
 
+static bool read_accepted_line(struct reading *reading, const struct header_field *field)
+{
+    bool is_relay = slice_equals_nocase(slice_trim(field->value), SLICE("relay"));
+    if (reading->options->is_own_file)
+        reading->envelope->accepted = is_relay ? ACCEPTED_RELAY : ACCEPTED_SUBMISSION;
+    return true;
+}
+
 static const struct x_line {
     struct slice name;
     bool (*read)(struct reading *reading, const struct header_field *field);
@@ -292,6 +300,7 @@ static const struct x_line {
     {{"X-Envid", 7}, read_envid_line, false},
     {{"X-Deliver-At", 12}, read_time_line, true},
     {{"X-EndOfInjectedXHeaders", 23}, read_block_end, false},
+    {{"X-Mailroot-Accepted", 19}, read_accepted_line, false},
 };
 
 bool xlines_read(struct reading *reading, bool *ret_has_receivers)
@@ -302,8 +311,9 @@ bool xlines_read(struct reading *reading, bool *ret_has_receivers)
         if ((field->name.data[0] | 0x20) != 'x')
             continue;
         size_t offset = (size_t)(field->raw.data - reading->file.data);
-        bool is_in_place = (i < reading->leading_count || reading->options->x_lines_anywhere)
-                           && offset < reading->x_end;
+        if (offset >= reading->x_end)
+            break;
+        bool is_in_place = i < reading->leading_count || reading->options->x_lines_anywhere;
         for (size_t k = 0; k < COUNT_OF(x_lines); k++) {
             if (!slice_equals_nocase(field->name, x_lines[k].name) || !(is_in_place || x_lines[k].is_anywhere))
                 continue;

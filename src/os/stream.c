@@ -20,6 +20,7 @@ struct stream {
     enum stream_phase phase;
     struct event *readable, *writable;
     SSL *ssl;
+    bool is_paused;
     struct buf out;
     size_t out_sent;              /* octets of `out` that have left */
     const struct stream_handler *handler;
@@ -75,6 +76,52 @@ struct stream *stream_connect(struct event_base *base, const struct sockaddr *to
         return NULL;
     }
     return stream;
+}
+
+struct stream *stream_accepted(struct event_base *base, int fd, const struct stream_handler *handler, void *arg,
+                               struct error *error)
+{
+    struct stream *stream = mem_alloc(sizeof *stream);
+    int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* only a delay if refused */
+    stream->socket_fd = fd;
+    stream->phase = PLAIN;
+    stream->handler = handler;
+    stream->arg = arg;
+    stream->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, stream);
+    stream->writable = event_new(base, fd, EV_WRITE, on_writable, stream);
+    if (!stream->readable || !stream->writable || event_add(stream->readable, NULL) != 0) {
+        stream_destroy(&stream);
+        (void)error_set(error, "can't watch a socket");
+    }
+    return stream;
+}
+
+void stream_pause(struct stream *stream)
+{
+    stream->is_paused = true;
+    if (stream->phase == PLAIN || stream->phase == SECURED)
+        (void)event_del(stream->readable);
+}
+
+void stream_resume(struct stream *stream)
+{
+    if (!stream->is_paused)
+        return;
+    stream->is_paused = false;
+    if (stream->phase != PLAIN && stream->phase != SECURED)
+        return;
+    (void)event_add(stream->readable, NULL);
+    if (stream->phase == SECURED && SSL_pending(stream->ssl) > 0)
+        event_active(stream->readable, EV_READ, 0);
+}
+
+void stream_end(struct stream *stream)
+{
+    ERR_clear_error();
+    if (stream->phase == SECURED)
+        (void)SSL_shutdown(stream->ssl); /* the peer's answer is not waited for */
+    (void)shutdown(stream->socket_fd, SHUT_WR);
 }
 
 void stream_destroy(struct stream **stream)
@@ -197,9 +244,11 @@ static void on_connect_result(struct stream *stream)
 static void shake_hands(struct stream *stream)
 {
     ERR_clear_error();
-    int result = SSL_connect(stream->ssl);
+    int result = SSL_do_handshake(stream->ssl);
     if (result == 1) {
         stream->phase = SECURED;
+        if (SSL_pending(stream->ssl) > 0)
+            event_active(stream->readable, EV_READ, 0);
         stream->handler->on_secured(stream->arg);
         return;
     }
@@ -210,13 +259,30 @@ static void shake_hands(struct stream *stream)
         close_now(stream, tls_reason("connection lost in the TLS handshake"));
 }
 
-bool stream_start_tls(struct stream *stream, SSL_CTX *context, const char *server_name,
-                      struct error *error)
+static bool begin_tls(struct stream *stream, SSL_CTX *context, struct error *error)
 {
     CHECK(stream->phase == PLAIN && stream_pending(stream) == 0);
     stream->ssl = SSL_new(context);
-    if (!stream->ssl || SSL_set_fd(stream->ssl, stream->socket_fd) != 1)
-        return error_set(error, "TLS: %s", tls_reason("no session"));
+    return (stream->ssl && SSL_set_fd(stream->ssl, stream->socket_fd) == 1)
+           || error_set(error, "TLS: %s", tls_reason("no session"));
+}
+
+bool stream_serve_tls(struct stream *stream, SSL_CTX *context, struct error *error)
+{
+    if (!begin_tls(stream, context, error))
+        return false;
+    SSL_set_accept_state(stream->ssl);
+    stream->phase = HANDSHAKE;
+    event_active(stream->writable, EV_WRITE, 0); /* the client's hello may be here already */
+    return true;
+}
+
+bool stream_start_tls(struct stream *stream, SSL_CTX *context, const char *server_name,
+                      struct error *error)
+{
+    if (!begin_tls(stream, context, error))
+        return false;
+    SSL_set_connect_state(stream->ssl);
     if (server_name)
         (void)SSL_set_tlsext_host_name(stream->ssl, server_name); /* no SNI is no failure */
     stream->phase = HANDSHAKE;

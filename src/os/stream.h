@@ -1,4 +1,4 @@
-/* stream: one outgoing connection (TCP, or a Unix socket) on the loop, in the clear or under TLS.
+/* stream: one connection (TCP, or a Unix socket) on the loop, outgoing or accepted, in the clear or under TLS.
  *
  * Bytes to send are copied into a buffer by stream_write() and leave with stream_flush(), one system call for a flight of
  * commands. Callbacks run on the loop, never inside a stream_ call, so that the owner may destroy the stream in any of them:
@@ -30,7 +30,14 @@ struct stream_handler {
 MUST_USE struct stream *stream_connect(struct event_base *base, const struct sockaddr *to,
                                        const struct sockaddr *from, const struct stream_handler *handler,
                                        void *arg, struct error *error);
+/* A connection that accept() gave; reading begins at once. Takes the descriptor, also when it fails. */
+MUST_USE struct stream *stream_accepted(struct event_base *base, int fd, const struct stream_handler *handler,
+                                        void *arg, struct error *error);
 void stream_destroy(struct stream **stream); /* closes at once */
+/* Stops and starts on_read; what arrives meanwhile waits in the kernel. */
+void stream_pause(struct stream *stream);
+void stream_resume(struct stream *stream);
+void stream_end(struct stream *stream); /* nothing more is written: TLS's notice and the TCP end go out */
 
 void stream_write(struct stream *stream, struct slice bytes);
 void stream_flush(struct stream *stream);
@@ -39,6 +46,8 @@ size_t stream_pending(const struct stream *stream); /* octets written and not ye
 /* Handshake as a client on top of what is connected; `server_name` for SNI, NULL for none. */
 MUST_USE bool stream_start_tls(struct stream *stream, SSL_CTX *context, const char *server_name,
                                struct error *error);
+/* The same as the server. */
+MUST_USE bool stream_serve_tls(struct stream *stream, SSL_CTX *context, struct error *error);
 const SSL *stream_tls(const struct stream *stream); /* NULL in the clear */
 
 #endif

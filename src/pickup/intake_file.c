@@ -196,8 +196,8 @@ static void add_claim(struct intake *intake, const struct claim *claim)
     struct error error;
     struct prepared prepared;
     int64_t now_ms = clock_wall_ms();
-    struct prepare_about about = {slice_of(claim->name), slice_of(owner_of(intake, claim->uid)), claim->id,
-                                  now_ms, clock_zone_s(now_ms)};
+    struct prepare_about about = {slice_of(claim->name), slice_of(owner_of(intake, claim->uid)),
+                                  claim->uid == geteuid(), claim->id, now_ms, clock_zone_s(now_ms)};
     struct badmail bad = {.name = about.name, .owner = about.owner, .id = claim->id, .time_ms = now_ms};
     buf_clear(&intake->bytes);
     if (!file_read(claim->fd, intake->parts.config->limits.message_size, &intake->bytes, &error)) {

@@ -1,16 +1,36 @@
 #include "pickup/pickup_writer.h"
 
+#include "base/mem.h"
 #include "os/clock.h"
 #include "os/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { TRIES_MAX = 100 };
+
+struct pickup_folder {
+    char *dir;
+    int path_fd;            /* O_PATH: names are made under it */
+    int sync_fd;            /* -1: closed to us for reading (S3) */
+    pthread_mutex_t mutex;
+    pthread_cond_t synced;
+    uint64_t begun, done;   /* syncs of the folder, counted */
+    bool is_syncing, is_last_bad;
+};
+
+struct pickup_file {
+    struct pickup_folder *folder;
+    int fd;
+    bool is_named;          /* renamed: not to be removed */
+    char hidden[PICKUP_WRITER_NAME_SIZE];
+};
 
 static bool is_clean(struct slice text)
 {
@@ -19,13 +39,17 @@ static bool is_clean(struct slice text)
 
 static bool check(const struct submission *submission, struct error *error)
 {
-    const struct slice texts[] = {submission->sender, submission->ret, submission->envid, submission->notify};
+    const struct slice texts[] = {submission->sender, submission->ret, submission->envid, submission->auth};
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         if (!slice_is_absent(texts[i]) && !is_clean(texts[i]))
             return error_set(error, "a line end in the sender or a parameter");
-    for (size_t i = 0; i < submission->recipient_count; i++)
-        if (submission->recipients[i].size == 0 || !is_clean(submission->recipients[i]))
+    for (size_t i = 0; i < submission->recipient_count; i++) {
+        const struct submission_recipient *recipient = &submission->recipients[i];
+        if (recipient->address.size == 0 || !is_clean(recipient->address)
+            || (!slice_is_absent(recipient->notify) && !is_clean(recipient->notify))
+            || (!slice_is_absent(recipient->orcpt) && !is_clean(recipient->orcpt)))
             return error_set(error, "a recipient that is empty or holds a line end");
+    }
     return true;
 }
 
@@ -50,17 +74,27 @@ static void put_parameter(struct buf *out, const char *name, struct slice value)
 
 static void put_envelope(struct buf *out, const struct submission *submission)
 {
+    static const char *const origins[] = {[SUBMISSION_ACCEPTED] = "submission", [SUBMISSION_RELAYED] = "relay"};
     if (!slice_is_absent(submission->sender)) {
         put_path(out, "X-Sender: ", submission->sender);
         put_parameter(out, " RET=", submission->ret);
         put_parameter(out, " ENVID=", submission->envid);
-        buf_append_text(out, "\r\n");
+        put_parameter(out, " AUTH=", submission->auth);
+        buf_append_text(out, submission->is_8bit ? " BODY=8BITMIME" : "");
+        buf_append_text(out, submission->is_smtputf8 ? " SMTPUTF8\r\n" : "\r\n");
     }
     for (size_t i = 0; i < submission->recipient_count; i++) {
-        put_path(out, "X-Receiver: ", submission->recipients[i]);
-        put_parameter(out, " NOTIFY=", submission->notify);
+        put_path(out, "X-Receiver: ", submission->recipients[i].address);
+        put_parameter(out, " NOTIFY=", submission->recipients[i].notify);
+        put_parameter(out, " ORCPT=", submission->recipients[i].orcpt);
         buf_append_text(out, "\r\n");
     }
+    if (origins[submission->origin])
+        buf_printf(out, "X-Mailroot-Accepted: %s\r\n", origins[submission->origin]);
+    if (submission->is_block_ended)
+        buf_printf(out, "X-EndOfInjectedXHeaders: %zu\r\n", out->size);
+    if (!slice_is_absent(submission->trace))
+        buf_append(out, submission->trace);
 }
 
 static int create_hidden(int folder_fd, char ret_name[PICKUP_WRITER_NAME_SIZE], struct error *error)
@@ -80,51 +114,125 @@ static int create_hidden(int folder_fd, char ret_name[PICKUP_WRITER_NAME_SIZE], 
     return -1;
 }
 
-static bool fill(int fd, const struct submission *submission, struct error *error)
+struct pickup_folder *pickup_folder_open(const char *dir, struct error *error)
+{
+    int path_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (path_fd < 0) {
+        (void)error_set_errno(error, dir);
+        return NULL;
+    }
+    struct pickup_folder *folder = mem_alloc(sizeof *folder);
+    folder->dir = mem_copy_text(dir);
+    folder->path_fd = path_fd;
+    folder->sync_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    (void)pthread_mutex_init(&folder->mutex, NULL);
+    (void)pthread_cond_init(&folder->synced, NULL);
+    return folder;
+}
+
+void pickup_folder_close(struct pickup_folder **folder)
+{
+    struct pickup_folder *f = *folder;
+    if (!f)
+        return;
+    close(f->path_fd);
+    if (f->sync_fd >= 0)
+        close(f->sync_fd);
+    (void)pthread_mutex_destroy(&f->mutex);
+    (void)pthread_cond_destroy(&f->synced);
+    free(f->dir);
+    free(f);
+    *folder = NULL;
+}
+
+struct pickup_file *pickup_file_begin(struct pickup_folder *folder, const struct submission *submission,
+                                      struct error *error)
 {
     struct buf envelope = {0};
+    if (!check(submission, error))
+        return NULL;
+    struct pickup_file *file = mem_alloc(sizeof *file);
+    file->folder = folder;
+    file->fd = create_hidden(folder->path_fd, file->hidden, error);
     put_envelope(&envelope, submission);
-    bool is_done = file_write_all(fd, buf_slice(&envelope), error)
-                   && file_write_all(fd, submission->message, error)
-                   && (fchmod(fd, 0644) == 0 || error_set_errno(error, "chmod"))
-                   && (fsync(fd) == 0 || error_set_errno(error, "fsync"));
+    if (file->fd < 0 || !file_write_all(file->fd, buf_slice(&envelope), error)) {
+        (void)error_prefix(error, "%s", folder->dir);
+        pickup_file_abandon(&file);
+    }
     buf_finish(&envelope);
+    return file;
+}
+
+bool pickup_file_append(struct pickup_file *file, struct slice bytes, struct error *error)
+{
+    return file_write_all(file->fd, bytes, error) || error_prefix(error, "%s", file->folder->dir);
+}
+
+/* S6: the first to come syncs for all that wait; who comes during a sync waits for the next one. */
+static bool sync_together(struct pickup_folder *folder)
+{
+    pthread_mutex_lock(&folder->mutex);
+    uint64_t wanted = folder->begun + 1;
+    while (folder->is_syncing && folder->done < wanted)
+        pthread_cond_wait(&folder->synced, &folder->mutex);
+    bool is_done = !folder->is_last_bad;
+    if (folder->done < wanted) {
+        folder->is_syncing = true;
+        folder->begun++;
+        pthread_mutex_unlock(&folder->mutex);
+        is_done = fsync(folder->sync_fd) == 0;
+        pthread_mutex_lock(&folder->mutex);
+        folder->is_syncing = false;
+        folder->is_last_bad = !is_done;
+        folder->done++;
+        pthread_cond_broadcast(&folder->synced);
+    }
+    pthread_mutex_unlock(&folder->mutex);
     return is_done;
 }
 
-/* S3. */
-static bool sync_name(const char *dir, int fd, struct error *error)
+static bool commit(struct pickup_file *file, char ret_name[PICKUP_WRITER_NAME_SIZE], struct error *error)
 {
-    int folder_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool is_done = folder_fd >= 0 ? fsync(folder_fd) == 0 : syncfs(fd) == 0;
-    if (!is_done)
-        (void)error_set_errno(error, "sync");
-    if (folder_fd >= 0)
-        close(folder_fd);
+    struct pickup_folder *folder = file->folder;
+    if (fchmod(file->fd, 0644) != 0) /* the umask took its part */
+        return error_set_errno(error, "chmod");
+    if (fsync(file->fd) != 0)
+        return error_set_errno(error, "fsync");
+    (void)snprintf(ret_name, PICKUP_WRITER_NAME_SIZE, "%.70s.eml", file->hidden + strlen(".mailroot-"));
+    if (renameat2(folder->path_fd, file->hidden, folder->path_fd, ret_name, RENAME_NOREPLACE) != 0)
+        return error_set_errno(error, "rename");
+    file->is_named = true;
+    return (folder->sync_fd >= 0 ? sync_together(folder) : syncfs(file->fd) == 0) || error_set_errno(error, "sync");
+}
+
+bool pickup_file_commit(struct pickup_file **file, char ret_name[PICKUP_WRITER_NAME_SIZE], struct error *error)
+{
+    bool is_done = commit(*file, ret_name, error) || error_prefix(error, "%s", (*file)->folder->dir);
+    pickup_file_abandon(file);
     return is_done;
+}
+
+void pickup_file_abandon(struct pickup_file **file)
+{
+    struct pickup_file *f = *file;
+    if (!f)
+        return;
+    if (f->fd >= 0 && !f->is_named)
+        (void)unlinkat(f->folder->path_fd, f->hidden, 0);
+    if (f->fd >= 0)
+        close(f->fd);
+    free(f);
+    *file = NULL;
 }
 
 bool pickup_write(const char *dir, const struct submission *submission,
                   char ret_name[PICKUP_WRITER_NAME_SIZE], struct error *error)
 {
-    char hidden[PICKUP_WRITER_NAME_SIZE];
-    if (!check(submission, error))
-        return false;
-    int folder_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (folder_fd < 0)
-        return error_set_errno(error, dir);
-    int fd = create_hidden(folder_fd, hidden, error);
-    bool is_done = fd >= 0 && fill(fd, submission, error);
-    if (is_done) {
-        (void)snprintf(ret_name, PICKUP_WRITER_NAME_SIZE, "%.70s.eml", hidden + strlen(".mailroot-"));
-        is_done = renameat2(folder_fd, hidden, folder_fd, ret_name, RENAME_NOREPLACE) == 0
-                  || error_set_errno(error, "rename");
-    }
-    if (fd >= 0 && !is_done)
-        (void)unlinkat(folder_fd, hidden, 0);
-    is_done = is_done && sync_name(dir, fd, error);
-    if (fd >= 0)
-        close(fd);
-    close(folder_fd);
-    return is_done || error_prefix(error, "%s", dir);
+    struct pickup_folder *folder = pickup_folder_open(dir, error);
+    struct pickup_file *file = folder ? pickup_file_begin(folder, submission, error) : NULL;
+    bool is_done = file && pickup_file_append(file, submission->message, error)
+                   && pickup_file_commit(&file, ret_name, error);
+    pickup_file_abandon(&file);
+    pickup_folder_close(&folder);
+    return is_done;
 }

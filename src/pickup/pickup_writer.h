@@ -7,6 +7,9 @@
  * S3  the folder may be closed for reading to us (mode 1733): then it can't be opened to be synced, and the rename is made
  *     durable by syncing its file system (syncfs on the file)
  * S4  addresses and parameters with CR, LF or NUL are refused: no line of the envelope can be forged (PITFALLS 19)
+ * S5  where foreign content follows (is_block_ended) the envelope lines end with X-EndOfInjectedXHeaders: N, the octets in
+ *     front of it: X-Receiver and its like in the content are then no envelope
+ * S6  threads may finish files of one folder together: one fsync of it serves all whose rename came before it
  * The file is readable by the relay's user: mode 0644 less nothing, since the folder itself keeps others from finding it. */
 #ifndef MR_PICKUP_PICKUP_WRITER_H
 #define MR_PICKUP_PICKUP_WRITER_H
@@ -16,17 +19,44 @@
 
 enum { PICKUP_WRITER_NAME_SIZE = 80 };
 
+enum submission_origin {
+    SUBMISSION_LOCAL,     /* an ordinary pickup file */
+    SUBMISSION_ACCEPTED,  /* came by SMTP from one who may submit: Date and Message-ID are added where missing */
+    SUBMISSION_RELAYED,   /* came by SMTP from another relay: nothing is added */
+};
+
+struct submission_recipient {
+    struct slice address;
+    struct slice notify, orcpt; /* absent if not given; orcpt is "type;xtext" */
+};
+
 struct submission {
     struct slice sender;             /* absent: no X-Sender line; "" is the null sender */
-    struct slice ret, envid;         /* absent if not given; envid is xtext */
-    const struct slice *recipients;  /* none: the relay finds them in the header */
+    struct slice ret, envid, auth;   /* absent if not given; envid and auth are xtext */
+    bool is_8bit, is_smtputf8;       /* BODY=8BITMIME, SMTPUTF8 */
+    const struct submission_recipient *recipients; /* none: the relay finds them in the header */
     size_t recipient_count;
-    struct slice notify;             /* of every recipient; absent if not given */
-    struct slice message;            /* header and body, any line ends */
+    enum submission_origin origin;
+    bool is_block_ended;             /* S5 */
+    struct slice trace;              /* whole header lines of ours in front of the message, absent if none */
+    struct slice message;            /* header and body, any line ends; pickup_write() only */
 };
 
 /* `ret_name` is the file's name in Pickup. */
 MUST_USE bool pickup_write(const char *dir, const struct submission *submission,
                            char ret_name[PICKUP_WRITER_NAME_SIZE], struct error *error);
+
+/* The same in steps, for content that comes in pieces. Commit and abandon both let the file go. After a failure only
+ * pickup_file_abandon() is left to do. A folder serves any number of threads, a file one at a time. */
+struct pickup_folder;
+struct pickup_file;
+MUST_USE struct pickup_folder *pickup_folder_open(const char *dir, struct error *error);
+void pickup_folder_close(struct pickup_folder **folder);
+MUST_USE struct pickup_file *pickup_file_begin(struct pickup_folder *folder, const struct submission *submission,
+                                               struct error *error);
+MUST_USE bool pickup_file_append(struct pickup_file *file, struct slice bytes, struct error *error);
+MUST_USE bool pickup_file_commit(struct pickup_file **file, char ret_name[PICKUP_WRITER_NAME_SIZE],
+                                 struct error *error);
+void pickup_file_abandon(struct pickup_file **file);
 
 #endif

@@ -87,6 +87,7 @@ enum content_result prepare_message(struct arena *arena, const struct config *co
         .default_sender = slice_of(config->default_sender),
         .recipient_count_max = (size_t)config->limits.recipients,
         .x_lines_anywhere = config->pickup.is_x_lines_anywhere,
+        .is_own_file = about->is_own,
     };
     char id[17];
 
@@ -106,8 +107,8 @@ enum content_result prepare_message(struct arena *arena, const struct config *co
         .queue_id = slice_make(id, 16),
         .time_ms = about->time_ms,
         .zone_s = about->zone_s,
-        /* An export is the canonical message: nothing in it is stuffed. */
-        .dots = resume_is_export(&ret_prepared->header) ? DOTS_NEVER : dots[config->pickup.dots],
+        /* An export is the canonical message, and so is what the listener took: nothing in it is stuffed. */
+        .dots = ret_prepared->envelope.accepted || resume_is_export(&ret_prepared->header) ? DOTS_NEVER : dots[config->pickup.dots],
         .hop_count_max = (size_t)config->limits.hops,
     };
     enum content_result result =
@@ -159,8 +160,10 @@ struct queued *prepare_queued(struct arena *arena, struct prepared *prepared,
         .header_size = prepared->facts.header_size,
         .is_in_file = prepared->content.size > STORE_INLINE_SIZE_MAX,
     };
-    resume_message(arena, &prepared->header, about->time_ms, &message);
-    resume_recipients(arena, &prepared->header, about->time_ms, recipients, envelope->recipient_count);
+    if (!envelope->accepted) { /* strangers have no history here to go on with */
+        resume_message(arena, &prepared->header, about->time_ms, &message);
+        resume_recipients(arena, &prepared->header, about->time_ms, recipients, envelope->recipient_count);
+    }
     char *content = message.is_in_file ? NULL : buf_take(&prepared->content);
     return queued_create(&message, recipients, envelope->recipient_count, content);
 }

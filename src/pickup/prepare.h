@@ -11,6 +11,7 @@
 struct prepare_about {
     struct slice name;   /* pickup file name */
     struct slice owner;
+    bool is_own;         /* the relay's user owns the file: it may be the listener's (message/envelope.h E8) */
     uint64_t id;
     int64_t time_ms;
     int zone_s;

@@ -1,5 +1,7 @@
 #include "smtp/sink.h"
 
+#include "smtp/path.h"
+
 typedef void sink_command_fn(struct sink_session *session, struct slice argument);
 
 static size_t feed_command(struct sink_session *session, struct slice bytes);
@@ -208,31 +210,6 @@ static void on_helo(struct sink_session *session, struct slice argument)
     buf_printf(&session->output, "250 %s\r\n", session->options->host);
 }
 
-/* The octets of "<path>" behind `prefix`, quoted strings minded; what follows it in *ret_rest. */
-static bool path_read(struct slice argument, struct slice prefix, struct slice *ret_path,
-                      struct slice *ret_rest)
-{
-    if (!slice_starts_nocase(argument, prefix))
-        return false;
-    struct slice text = slice_trim(slice_from(argument, prefix.size));
-    bool is_quoted = false;
-    if (text.size == 0 || text.data[0] != '<')
-        return false;
-    for (size_t i = 1; i < text.size; i++) {
-        char c = text.data[i];
-        if (is_quoted && c == '\\') {
-            i++;
-        } else if (c == '"') {
-            is_quoted = !is_quoted;
-        } else if (c == '>' && !is_quoted) {
-            *ret_path = slice_make(text.data + 1, i - 1);
-            *ret_rest = slice_trim(slice_from(text, i + 1));
-            return true;
-        }
-    }
-    return false;
-}
-
 struct sink_parameter {
     struct slice name;
     unsigned extension;
@@ -242,10 +219,9 @@ struct sink_parameter {
 static bool parameters_known(const struct sink_session *session, struct slice rest,
                              const struct sink_parameter *known, size_t count)
 {
-    while (rest.size > 0) {
-        struct slice word = slice_cut(&rest, ' ');
-        struct slice name = slice_cut(&word, '=');
-        bool is_known = name.size == 0;
+    struct slice name, value;
+    while (smtp_parameter_next(&rest, &name, &value)) {
+        bool is_known = false;
         for (size_t i = 0; i < count && !is_known; i++)
             is_known =
                 slice_equals_nocase(name, known[i].name) && offers(session, known[i].extension);
@@ -265,7 +241,7 @@ static void on_mail(struct sink_session *session, struct slice argument)
 
     if (!session->is_greeted || session->has_sender) {
         reply(session, session->has_sender ? "503 5.5.1 MAIL was given" : "503 5.5.1 EHLO first");
-    } else if (!path_read(argument, SLICE("FROM:"), &path, &rest)) {
+    } else if (!smtp_path_read(argument, SLICE("FROM:"), &path, &rest)) {
         reply(session, "501 5.5.4 MAIL FROM:<address>");
     } else if (!parameters_known(session, rest, known, COUNT_OF(known))) {
         reply(session, "555 5.5.4 parameter not offered");
@@ -301,7 +277,7 @@ static void on_rcpt(struct sink_session *session, struct slice argument)
 
     if (!session->has_sender) {
         reply(session, "503 5.5.1 MAIL first");
-    } else if (!path_read(argument, SLICE("TO:"), &path, &rest) || path.size == 0) {
+    } else if (!smtp_path_read(argument, SLICE("TO:"), &path, &rest) || path.size == 0) {
         reply(session, "501 5.5.4 RCPT TO:<address>");
     } else if (!parameters_known(session, rest, known, COUNT_OF(known))) {
         reply(session, "555 5.5.4 parameter not offered");

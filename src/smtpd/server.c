@@ -1,0 +1,539 @@
+#include "smtpd/server_private.h"
+
+#include "smtp/path.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { PATIENCE = 3, AUTH_FAILURES_MAX = 3 };
+
+/* ---- replies ---- */
+
+void server_reply(struct server *server, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    buf_vprintf(&server->output, format, args);
+    va_end(args);
+    buf_append(&server->output, SLICE("\r\n"));
+}
+
+void server_break(struct server *server, const char *reply)
+{
+    server_reply(server, "%s", reply);
+    server->want = SERVER_CLOSE;
+}
+
+void server_refuse(struct server *server, const char *format, ...)
+{
+    va_list args;
+    server->error_count++;
+    if (server->error_count >= server->options->errors) {
+        server_break(server, "421 4.7.0 too many errors");
+        return;
+    }
+    va_start(args, format);
+    buf_vprintf(&server->output, format, args);
+    va_end(args);
+    buf_append(&server->output, SLICE("\r\n"));
+    if (server->error_count > PATIENCE && server->options->tarpit_ms > 0) {
+        server->want_next = server->want;
+        server->want = SERVER_PAUSE;
+        server->pause_ms = server->options->tarpit_ms;
+    }
+}
+
+void server_resume(struct server *server)
+{
+    CHECK(server->want == SERVER_PAUSE);
+    server->want = server->want_next;
+}
+
+void server_end(struct server *server, const char *reply)
+{
+    if (server->want != SERVER_CLOSE)
+        server_break(server, reply);
+}
+
+void server_greet(struct server *server, const char *refusal)
+{
+    CHECK(server->state == STATE_GREETING);
+    server->state = STATE_COMMAND;
+    if (refusal)
+        server_break(server, refusal);
+    else
+        server_reply(server, "220 %s ESMTP mailroot", server->options->host);
+}
+
+/* ---- session ---- */
+
+void server_init(struct server *server, const struct server_options *options, const struct server_client *client)
+{
+    *server = (struct server){.options = options, .client = *client, .phase = PHASE_NEW, .state = STATE_GREETING};
+}
+
+void server_finish(struct server *server)
+{
+    arena_finish(&server->transaction.arena);
+    buf_finish(&server->content.bytes);
+    buf_finish(&server->output);
+    buf_finish(&server->line);
+    buf_finish(&server->auth_text);
+}
+
+void server_forget_message(struct server *server)
+{
+    struct buf bytes = server->content.bytes;
+    arena_reset(&server->transaction.arena);
+    server->transaction = (struct server_transaction){.arena = server->transaction.arena};
+    buf_clear(&bytes);
+    server->content = (struct server_content){.bytes = bytes};
+    if (server->phase > PHASE_READY)
+        server->phase = PHASE_READY;
+}
+
+/* RFC 3207 4.2, XCLIENT: as if the connection were new. */
+static void forget_session(struct server *server)
+{
+    server_forget_message(server);
+    server->phase = PHASE_NEW;
+    server->is_esmtp = server->is_authenticated = false;
+    server->client.helo[0] = server->client.user[0] = '\0';
+    buf_clear(&server->line);
+    server->has_cr = false;
+}
+
+void server_secured(struct server *server, const char *tls)
+{
+    bool is_implicit = server->state == STATE_GREETING;
+    CHECK(is_implicit || server->want == SERVER_TLS);
+    forget_session(server);
+    server->is_secured = true;
+    (void)snprintf(server->client.tls, sizeof server->client.tls, "%s", tls);
+    server->want = SERVER_READ;
+}
+
+static bool is_auth_offered(const struct server *server)
+{
+    const struct server_options *options = server->options;
+    return options->mechanisms && (server->is_secured || (options->is_auth_in_clear && server->client.is_loopback));
+}
+
+static bool take_helo(struct server *server, struct slice name)
+{
+    if (name.size == 0 || name.size >= sizeof server->client.helo)
+        return false;
+    for (size_t i = 0; i < name.size; i++)
+        if ((unsigned char)name.data[i] <= 0x20 || (unsigned char)name.data[i] >= 0x7f || strchr("()<>\"\\;,", name.data[i]))
+            return false;
+    memcpy(server->client.helo, name.data, name.size);
+    server->client.helo[name.size] = '\0';
+    return true;
+}
+
+static void on_ehlo(struct server *server, struct slice argument)
+{
+    const struct server_options *options = server->options;
+    if (!take_helo(server, slice_trim(argument))) {
+        server_refuse(server, "501 5.5.4 EHLO and your host name were expected");
+        return;
+    }
+    server_forget_message(server);
+    server->phase = PHASE_READY;
+    server->is_esmtp = true;
+    buf_printf(&server->output,
+               "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-DSN\r\n"
+               "250-ENHANCEDSTATUSCODES\r\n",
+               options->host, (unsigned long long)options->message_size);
+    if (options->is_tls_offered && !server->is_secured)
+        buf_append(&server->output, SLICE("250-STARTTLS\r\n"));
+    if (is_auth_offered(server) && !server->is_authenticated)
+        buf_printf(&server->output, "250-AUTH %s\r\n", options->mechanisms);
+    if (server->client.may_xclient)
+        buf_append(&server->output, SLICE("250-XCLIENT NAME ADDR HELO LOGIN\r\n"));
+    buf_printf(&server->output, "250-LIMITS MAILMAX=%d RCPTMAX=%d\r\n250 HELP\r\n", options->messages, options->recipients);
+}
+
+static void on_helo(struct server *server, struct slice argument)
+{
+    if (!take_helo(server, slice_trim(argument))) {
+        server_refuse(server, "501 5.5.4 HELO and your host name were expected");
+        return;
+    }
+    server_forget_message(server);
+    server->phase = PHASE_READY;
+    server->is_esmtp = false;
+    server_reply(server, "250 %s", server->options->host);
+}
+
+static void on_rset(struct server *server, struct slice argument)
+{
+    if (slice_trim(argument).size)
+        server_refuse(server, "501 5.5.4 RSET takes nothing");
+    else {
+        server_forget_message(server);
+        server_reply(server, "250 2.0.0 forgotten");
+    }
+}
+
+static void on_noop(struct server *server, struct slice argument)
+{
+    (void)argument; /* RFC 5321 4.1.1.9: ignored */
+    server_reply(server, "250 2.0.0 ok");
+}
+
+static void on_vrfy(struct server *server, struct slice argument)
+{
+    if (slice_trim(argument).size)
+        server_reply(server, "252 2.5.2 not told here: send, and an answer will come"); /* RFC 5321 3.5.3 */
+    else
+        server_refuse(server, "501 5.5.4 an address was expected");
+}
+
+static void on_expn(struct server *server, struct slice argument)
+{
+    (void)argument; /* for any list */
+    server_refuse(server, "502 5.5.1 EXPN is not offered");
+}
+
+static void on_etrn(struct server *server, struct slice argument)
+{
+    (void)argument; /* for any queue */
+    server_refuse(server, "502 5.5.1 ETRN is not offered");
+}
+
+static void on_help(struct server *server, struct slice argument)
+{
+    (void)argument; /* on any subject */
+    server_reply(server, "214 2.0.0 EHLO MAIL RCPT DATA BDAT RSET NOOP VRFY STARTTLS AUTH QUIT: RFC 5321");
+}
+
+static void on_quit(struct server *server, struct slice argument)
+{
+    if (slice_trim(argument).size)
+        server_refuse(server, "501 5.5.4 QUIT takes nothing");
+    else
+        server_break(server, "221 2.0.0 bye");
+}
+
+static void on_starttls(struct server *server, struct slice argument)
+{
+    if (server->is_secured || !server->options->is_tls_offered) {
+        server_refuse(server, server->is_secured ? "503 5.5.1 TLS is on already" : "502 5.5.1 STARTTLS is not offered");
+    } else if (slice_trim(argument).size) {
+        server_refuse(server, "501 5.5.4 STARTTLS takes nothing");
+    } else {
+        server_reply(server, "220 2.0.0 go on");
+        server->want = SERVER_TLS;
+    }
+}
+
+/* ---- AUTH: RFC 4954 ---- */
+
+static bool is_base64(struct slice text)
+{
+    size_t size = text.size;
+    while (size && text.size - size < 2 && text.data[size - 1] == '=')
+        size--;
+    for (size_t i = 0; i < size; i++) {
+        char c = text.data[i];
+        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/'))
+            return false;
+    }
+    return text.size % 4 == 0;
+}
+
+static void auth_malformed(struct server *server, const char *reply)
+{
+    server->state = STATE_COMMAND;
+    if (++server->auth_failures >= AUTH_FAILURES_MAX)
+        server_break(server, "421 4.7.0 too many failed tries");
+    else
+        server_refuse(server, "%s", reply);
+}
+
+static void auth_step(struct server *server, struct slice response)
+{
+    if (!slice_is_absent(response) && !is_base64(response)) {
+        auth_malformed(server, "501 5.5.2 that is not base64");
+        return;
+    }
+    server->auth.response = response;
+    server->want = SERVER_AUTH;
+}
+
+/* Whether a blank-parted list holds the word. */
+static bool list_has(const char *list, struct slice word)
+{
+    struct slice rest = slice_of(list);
+    while (rest.size)
+        if (slice_equals_nocase(slice_cut(&rest, ' '), word))
+            return true;
+    return false;
+}
+
+static void on_auth(struct server *server, struct slice argument)
+{
+    struct slice rest = slice_trim(argument);
+    struct slice mechanism = slice_cut(&rest, ' ');
+    if (server->is_authenticated || !server->is_esmtp) {
+        server_refuse(server, server->is_authenticated ? "503 5.5.1 you have done that" : "503 5.5.1 EHLO first");
+    } else if (!server->options->mechanisms) {
+        server_refuse(server, "502 5.5.1 AUTH is not offered");
+    } else if (!is_auth_offered(server)) {
+        server_refuse(server, "538 5.7.11 STARTTLS first");
+    } else if (mechanism.size == 0) {
+        server_refuse(server, "501 5.5.4 a mechanism was expected");
+    } else if (!list_has(server->options->mechanisms, mechanism)) {
+        server_refuse(server, "504 5.5.4 this mechanism is not offered");
+    } else {
+        buf_clear(&server->auth_text);
+        buf_append(&server->auth_text, mechanism);
+        server->auth.mechanism = buf_slice(&server->auth_text);
+        auth_step(server, rest.size == 0 ? SLICE_NONE : slice_equals(rest, SLICE("=")) ? SLICE("") : rest);
+    }
+}
+
+static void on_auth_line(struct server *server, struct slice line)
+{
+    server->state = STATE_COMMAND;
+    if (slice_equals(line, SLICE("*")))
+        auth_malformed(server, "501 5.7.0 given up");
+    else
+        auth_step(server, line);
+}
+
+void server_auth(struct server *server, enum server_verdict verdict, struct slice text)
+{
+    CHECK(server->want == SERVER_AUTH);
+    server->want = SERVER_READ;
+    buf_clear(&server->line);
+    switch (verdict) {
+    case AUTH_CHALLENGE:
+        server_reply(server, "334 %.*s", SLICE_FMT(text));
+        server->state = STATE_AUTH;
+        break;
+    case AUTH_PASSED:
+        (void)snprintf(server->client.user, sizeof server->client.user, "%.*s", SLICE_FMT(text));
+        server->is_authenticated = true;
+        server_reply(server, "235 2.7.0 welcome");
+        break;
+    case AUTH_REFUSED:
+        auth_malformed(server, "535 5.7.8 user name or password is wrong");
+        break;
+    case AUTH_BUSY:
+        server_refuse(server, "454 4.7.0 not now: too many tries, or no answer");
+        break;
+    case AUTH_MALFORMED:
+        auth_malformed(server, "501 5.5.2 that is not what the mechanism says");
+        break;
+    }
+}
+
+/* ---- XCLIENT: from a trusted relay or proxy in front ---- */
+
+static bool xclient_address(struct server *server, struct slice value)
+{
+    struct slice address = slice_starts_nocase(value, SLICE("IPV6:")) ? slice_from(value, 5) : value;
+    if (!policy_address_parse(address, &server->client.address))
+        return false;
+    (void)snprintf(server->client.address_text, sizeof server->client.address_text, "%s%.*s",
+                   slice_find_byte(address, ':') >= 0 ? "IPv6:" : "", SLICE_FMT(address));
+    server->client.is_loopback = false;
+    return true;
+}
+
+static bool xclient_attribute(struct server *server, struct slice name, struct slice value)
+{
+    bool is_unknown = slice_equals_nocase(value, SLICE("[UNAVAILABLE]")) || slice_equals_nocase(value, SLICE("[TEMPUNAVAIL]"));
+    struct slice text = is_unknown ? SLICE("") : value;
+    if (!smtp_is_xtext(value) || slice_find_byte(value, '+') >= 0 || strcspn(arena_text(&server->transaction.arena, value), "()<>\\\"")
+                                                                     != value.size)
+        return false;
+    if (slice_equals_nocase(name, SLICE("ADDR")))
+        return is_unknown || xclient_address(server, value);
+    if (slice_equals_nocase(name, SLICE("NAME")))
+        (void)snprintf(server->client.name, sizeof server->client.name, "%.*s", SLICE_FMT(text));
+    else if (slice_equals_nocase(name, SLICE("HELO")))
+        return is_unknown || take_helo(server, text);
+    else if (slice_equals_nocase(name, SLICE("LOGIN"))) {
+        (void)snprintf(server->client.user, sizeof server->client.user, "%.*s", SLICE_FMT(text));
+        server->is_authenticated = text.size > 0;
+    } else
+        return false;
+    return true;
+}
+
+static void on_xclient(struct server *server, struct slice argument)
+{
+    struct slice name, value;
+    if (!server->client.may_xclient) {
+        server_refuse(server, "550 5.7.0 not from you");
+        return;
+    }
+    forget_session(server);
+    while (smtp_parameter_next(&argument, &name, &value)) {
+        if (slice_is_absent(value) || !xclient_attribute(server, name, value)) {
+            server_refuse(server, "501 5.5.4 an attribute can't be read");
+            return;
+        }
+    }
+    server->client.may_relay = policy_has(&server->options->policy->relay, &server->client.address);
+    server->client.may_xclient = policy_has(&server->options->policy->xclient, &server->client.address);
+    if (policy_admits(server->options->policy, &server->client.address))
+        server_reply(server, "220 %s ESMTP mailroot", server->options->host);
+    else
+        server_break(server, "554 5.7.1 not from your address");
+}
+
+/* ---- the table of commands ---- */
+
+enum { LAST_OF_GROUP = 1, ESMTP_ONLY = 2 }; /* flags */
+
+static const struct row {
+    struct slice word;
+    void (*fn)(struct server *server, struct slice argument);
+    unsigned phases; /* where it may come; elsewhere 503 and `otherwise` */
+    unsigned flags;
+    const char *otherwise;
+} rows[] = {
+    {{"RCPT", 4}, server_on_rcpt, PHASE_MAIL | PHASE_RCPT, 0, "MAIL first"},
+    {{"MAIL", 4}, server_on_mail, PHASE_READY, 0, "EHLO first, and one MAIL at a time"},
+    {{"DATA", 4}, server_on_data, PHASE_RCPT, LAST_OF_GROUP, "MAIL and a RCPT that is taken first"},
+    {{"BDAT", 4}, server_on_bdat, PHASE_ANY, 0, NULL}, /* looks itself: its octets must be read in any case */
+    {{"EHLO", 4}, on_ehlo, PHASE_ANY, LAST_OF_GROUP, NULL},
+    {{"HELO", 4}, on_helo, PHASE_ANY, LAST_OF_GROUP, NULL},
+    {{"RSET", 4}, on_rset, PHASE_ANY, 0, NULL},
+    {{"NOOP", 4}, on_noop, PHASE_ANY, 0, NULL},
+    {{"VRFY", 4}, on_vrfy, PHASE_ANY, 0, NULL},
+    {{"EXPN", 4}, on_expn, PHASE_ANY, 0, NULL},
+    {{"HELP", 4}, on_help, PHASE_ANY, 0, NULL},
+    {{"ETRN", 4}, on_etrn, PHASE_READY, 0, "EHLO first"},
+    {{"QUIT", 4}, on_quit, PHASE_ANY, 0, NULL},
+    {{"STARTTLS", 8}, on_starttls, PHASE_READY, LAST_OF_GROUP, "EHLO first, and no message under way"},
+    {{"AUTH", 4}, on_auth, PHASE_READY, 0, "EHLO first, and no message under way"},
+    {{"XCLIENT", 7}, on_xclient, PHASE_NEW | PHASE_READY, LAST_OF_GROUP, "no message under way"},
+};
+
+/* Browsers and their like are talked into speaking to port 25 (RELIABILITY S10). */
+static bool is_foreign_protocol(struct slice word)
+{
+    static const char *const words[] = {"GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS", "DELETE", "PATCH", "TRACE",
+                                        "PRI", "REGISTER", "INVITE"};
+    for (size_t i = 0; i < COUNT_OF(words); i++)
+        if (slice_equals_nocase(word, slice_of(words[i])))
+            return true;
+    return false;
+}
+
+/* `more`: octets that came with the line, behind it. */
+static void on_command(struct server *server, struct slice line, size_t more)
+{
+    struct slice rest = line;
+    struct slice word = slice_cut(&rest, ' ');
+    if (is_foreign_protocol(word)) {
+        server_break(server, "521 5.7.0 this is SMTP");
+        return;
+    }
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        if (!slice_equals_nocase(word, rows[i].word))
+            continue;
+        bool is_rude = (rows[i].flags & LAST_OF_GROUP) && more && !server->options->is_patient;
+        if (is_rude || (more && rows[i].fn == on_starttls))
+            server_break(server, "554 5.5.0 you did not wait for the answer");
+        else if (rows[i].phases & server->phase)
+            rows[i].fn(server, rest);
+        else
+            server_refuse(server, "503 5.5.1 %s", rows[i].otherwise);
+        return;
+    }
+    server_refuse(server, "500 5.5.2 no such command");
+}
+
+/* ---- lines ---- */
+
+/* What a line must not hold; octets over 127 are looked at by those who take them. NULL if it is fine. */
+static const char *line_fault(struct slice line)
+{
+    for (size_t i = 0; i < line.size; i++)
+        if ((unsigned char)line.data[i] < 0x20 || line.data[i] == 0x7f)
+            return "500 5.5.2 a control octet";
+    return NULL;
+}
+
+static void on_line(struct server *server, size_t more)
+{
+    struct slice line = slice_first(buf_slice(&server->line), server->line.size - 2);
+    const char *fault = line_fault(line);
+    if (fault)
+        server_break(server, fault);
+    else if (server->state == STATE_AUTH)
+        on_auth_line(server, line);
+    else
+        on_command(server, line, more);
+    if (server->want != SERVER_AUTH) /* its response lies in the line */
+        buf_clear(&server->line);
+}
+
+/* Whether a first octet can begin a command: a TLS hello and other protocols are told at once. */
+static bool is_line_begin(const struct server *server, char c)
+{
+    bool is_letter = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+    return is_letter || c == '\r' || c == '\n' || server->state == STATE_AUTH;
+}
+
+static bool is_auth_line(const struct server *server)
+{
+    return server->state == STATE_AUTH
+           || (server->line.size >= 5 && slice_starts_nocase(buf_slice(&server->line), SLICE("AUTH ")));
+}
+
+static size_t feed_line(struct server *server, struct slice bytes)
+{
+    if (server->line.size == 0 && !is_line_begin(server, bytes.data[0])) {
+        server_break(server, "521 5.5.2 this is SMTP");
+        return bytes.size;
+    }
+    for (size_t i = 0; i < bytes.size; i++) {
+        char c = bytes.data[i];
+        if (server->has_cr != (c == '\n')) { /* D2: a CR that no LF follows, a LF that no CR precedes */
+            server_break(server, server->has_cr ? "500 5.5.2 a bare CR" : "500 5.5.2 a bare LF");
+            return bytes.size;
+        }
+        server->has_cr = c == '\r';
+        buf_append_byte(&server->line, c);
+        if (c == '\n') {
+            on_line(server, bytes.size - i - 1);
+            return i + 1;
+        }
+        if (server->line.size > (is_auth_line(server) ? SERVER_AUTH_SIZE_MAX : SERVER_LINE_SIZE_MAX)) {
+            server_break(server, "500 5.5.2 line too long");
+            return bytes.size;
+        }
+    }
+    return bytes.size;
+}
+
+enum server_want server_feed(struct server *server, struct slice bytes, int64_t now_ms, int zone_s, size_t *ret_consumed)
+{
+    size_t used = 0;
+    server->now_ms = now_ms;
+    server->zone_s = zone_s;
+    if (server->state == STATE_GREETING && bytes.size) {
+        server->state = STATE_COMMAND;
+        server_break(server, "554 5.5.0 you spoke before the greeting");
+    }
+    while (used < bytes.size && server->want == SERVER_READ) {
+        struct slice rest = slice_from(bytes, used);
+        size_t took = server->state == STATE_DATA    ? server_feed_data(server, rest)
+                      : server->state == STATE_CHUNK ? server_feed_chunk(server, rest)
+                                                     : feed_line(server, rest);
+        used += took;
+        server->session_size += took;
+        if (server->options->session_size && server->session_size > server->options->session_size
+            && server->want == SERVER_READ)
+            server_break(server, "421 4.7.0 enough for one connection");
+    }
+    *ret_consumed = used;
+    return server->want;
+}

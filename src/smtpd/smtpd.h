@@ -1,0 +1,24 @@
+/* smtpd: the listener's process: one loop for all sessions, a pool of threads for what is durable or slow.
+ *
+ *   client ─> session ─bytes─> server (pure) ─content─> pool: write, fsync, rename, fsync of Pickup ─> 250
+ *
+ * It writes pickup files and nothing else; the relay takes them from there. Complaints go to stderr, a line each, with the
+ * client's address. What became of a message is in the relay's events, under the name that the 250 says.
+ *
+ * O1  smtpd_open() does what may need rights (sockets, users' file, TLS key) and reads nothing from the network
+ * O2  a slow client holds up nobody: a session whose output is not read is not read from either; one that is idle, or slower
+ *     than 500 octets a second in a message, ends with 421
+ * O3  at TERM the sockets close, idle sessions end with 421, messages under way get shutdown_timeout */
+#ifndef MR_SMTPD_SMTPD_H
+#define MR_SMTPD_SMTPD_H
+
+#include "config/config.h"
+
+struct smtpd;
+
+MUST_USE struct smtpd *smtpd_open(const struct config *config, struct error *error);
+/* Serves until TERM, INT (0) or HUP (`reload_code`) ends it. False if it can't start. */
+MUST_USE bool smtpd_run(struct smtpd *smtpd, int reload_code, int *ret_exit_code, struct error *error);
+void smtpd_close(struct smtpd **smtpd);
+
+#endif

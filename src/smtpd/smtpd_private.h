@@ -1,0 +1,86 @@
+/* What the files of the listener's process share.
+ *   smtpd.c  sockets, accepting, start and end       session.c  one connection       storage.c  its jobs for the pool */
+#ifndef MR_SMTPD_SMTPD_PRIVATE_H
+#define MR_SMTPD_SMTPD_PRIVATE_H
+
+#include "os/pool.h"
+#include "os/stream.h"
+#include "smtpd/auth.h"
+#include "smtpd/clients.h"
+#include "smtpd/listen.h"
+#include "smtpd/server.h"
+#include "smtpd/smtpd.h"
+
+struct event;
+
+struct listener {
+    struct smtpd *smtpd;
+    struct listen_socket *socket;
+    struct event *readable;
+    struct server_options options;
+};
+
+struct smtpd {
+    const struct config *config;
+    struct policy policy;
+    struct listen_sockets sockets;
+    struct listener *listeners;
+    SSL_CTX *tls;               /* NULL: no certificate */
+    struct auth *auth;          /* NULL: no users */
+    struct event_base *base;
+    struct post *post;
+    struct pool *pool;
+    struct pickup_folder *folder;
+    struct clients *clients;
+    struct session *sessions;   /* list of all */
+    size_t session_count;
+    struct event *on_term, *on_int, *on_hup, *again, *limit;
+    int exit_code, reload_code;
+    bool is_ending;
+};
+
+enum session_phase {
+    SESSION_PROXY,     /* the balancer's header is awaited */
+    SESSION_SILENT,    /* nothing is said yet: who speaks now does not wait for the greeting */
+    SESSION_HANDSHAKE,
+    SESSION_TALK,
+    SESSION_LINGER,    /* all is said; what still comes is read and dropped, so that our last words arrive */
+};
+
+struct session {
+    struct smtpd *smtpd;
+    struct listener *listener;
+    struct session *next, *previous;
+    enum session_phase phase;
+    struct server server;
+    struct server_client peer;
+    struct client *client;      /* its count; NULL until admitted */
+    struct stream *stream;
+    struct event *timer;
+    struct buf pending;         /* read, not consumed */
+    int64_t started_ms, since_ms; /* since: the command or content that is awaited now */
+    enum server_state awaited;
+    bool is_pausing;            /* SERVER_PAUSE is on */
+    bool is_gone;               /* the peer is; freed when the job comes back */
+    bool has_job;
+    struct pool_job job;        /* below: the job's, while has_job */
+    struct pickup_file *file;
+    enum server_stored stored;
+    char name[PICKUP_WRITER_NAME_SIZE];
+    struct error error;
+    struct auth_session *auth;
+    enum server_verdict verdict;
+    struct buf auth_out;
+};
+
+void session_begin(struct listener *listener, int fd, const struct in6_addr *address);
+void session_end(struct session *session, const char *reply);  /* at the loop's end, or a shutdown */
+void session_free(struct session *session);
+void session_continue(struct session *session);                 /* a job came back */
+void session_tell(const struct session *session, const char *format, ...) FORMAT(2, 3);
+
+void storage_submit(struct session *session); /* SERVER_STORE, SERVER_AUTH: hands it to the pool */
+void storage_auth(struct session *session);
+void storage_drop(struct session *session);   /* content that was refused or given up */
+
+#endif
