@@ -12,18 +12,33 @@ bool run_smtp_is_wanted(const struct config *config)
     return config->smtp.listen.count > 0;
 }
 
+/* The relay says what is wrong with it. */
+static bool may_reload(void *arg)
+{
+    const struct command_options *options = arg;
+    struct buf report = {0};
+    struct config *config = config_load(options->config_file, options->settings, options->setting_count, &report);
+    bool is_fine = config != NULL;
+    config_destroy(&config);
+    buf_finish(&report);
+    return is_fine;
+}
+
 int run_smtp_main(const struct command_options *options)
 {
     struct config *config = command_config(options);
     struct error error;
+    enum smtpd_end how = SMTPD_ENDED;
     int code = 0;
     signal(SIGPIPE, SIG_IGN);
     (void)umask(027);
     identity_raise_limits();
     struct smtpd *smtpd = smtpd_open(config, &error);
     if (!smtpd || !identity_make_folders(config, &error) || !identity_become(config, &error)
-        || !smtpd_run(smtpd, ROLE_RELOAD, &code, &error))
+        || !smtpd_run(smtpd, may_reload, (void *)(uintptr_t)options, &how, &error))
         code = command_fail("smtp", EX_CONFIG, "%s", error.text);
+    else if (how == SMTPD_RELOADS)
+        code = ROLE_RELOAD;
     if (smtpd)
         smtpd_close(&smtpd);
     config_destroy(&config);

@@ -158,13 +158,13 @@ static void on_limit(evutil_socket_t fd, short what, void *arg)
     event_base_loopbreak(arg);
 }
 
-static void end(struct smtpd *smtpd, int exit_code)
+static void end(struct smtpd *smtpd, enum smtpd_end how)
 {
     struct session *next;
     if (smtpd->is_ending)
         return;
     smtpd->is_ending = true;
-    smtpd->exit_code = exit_code;
+    smtpd->how = how;
     watch_listeners(smtpd, false);
     for (struct session *session = smtpd->sessions; session; session = next) {
         next = session->next;
@@ -181,7 +181,7 @@ static void on_end(evutil_socket_t number, short what, void *arg)
 {
     (void)number;
     (void)what;
-    end(arg, 0);
+    end(arg, SMTPD_ENDED);
 }
 
 static void on_reload(evutil_socket_t number, short what, void *arg)
@@ -189,7 +189,8 @@ static void on_reload(evutil_socket_t number, short what, void *arg)
     struct smtpd *smtpd = arg;
     (void)number;
     (void)what;
-    end(smtpd, smtpd->reload_code);
+    if (smtpd->may_reload(smtpd->reload_arg))
+        end(smtpd, SMTPD_RELOADS);
 }
 
 /* ---- the loop ---- */
@@ -228,13 +229,15 @@ static bool start(struct smtpd *smtpd, struct error *error)
     return smtpd->pool && (watch_all(smtpd) || error_set(error, "can't watch the sockets"));
 }
 
-bool smtpd_run(struct smtpd *smtpd, int reload_code, int *ret_exit_code, struct error *error)
+bool smtpd_run(struct smtpd *smtpd, smtpd_reload_fn *may_reload, void *arg, enum smtpd_end *ret_end,
+               struct error *error)
 {
-    smtpd->reload_code = reload_code;
+    smtpd->may_reload = may_reload;
+    smtpd->reload_arg = arg;
     if (!start(smtpd, error))
         return false;
     (void)event_base_dispatch(smtpd->base);
-    *ret_exit_code = smtpd->exit_code;
+    *ret_end = smtpd->how;
     return true;
 }
 

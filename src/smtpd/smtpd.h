@@ -17,8 +17,11 @@
 struct smtpd;
 
 MUST_USE struct smtpd *smtpd_open(const struct config *config, struct error *error);
-/* Serves until TERM, INT (0) or HUP (`reload_code`) ends it. False if it can't start. */
-MUST_USE bool smtpd_run(struct smtpd *smtpd, int reload_code, int *ret_exit_code, struct error *error);
+enum smtpd_end { SMTPD_ENDED, SMTPD_RELOADS };
+typedef bool smtpd_reload_fn(void *arg); /* HUP: whether the config as it is now is without mistakes */
+/* Serves until TERM or INT, or a HUP that `may_reload` agrees to. False if it can't start. */
+MUST_USE bool smtpd_run(struct smtpd *smtpd, smtpd_reload_fn *may_reload, void *arg, enum smtpd_end *ret_end,
+                        struct error *error);
 void smtpd_close(struct smtpd **smtpd);
 
 #endif

@@ -35,7 +35,9 @@ struct smtpd {
     struct session *sessions;   /* list of all */
     size_t session_count;
     struct event *on_term, *on_int, *on_hup, *again, *limit;
-    int exit_code, reload_code;
+    smtpd_reload_fn *may_reload;
+    void *reload_arg;
+    enum smtpd_end how;
     bool is_ending;
 };
 
