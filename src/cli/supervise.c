@@ -95,8 +95,9 @@ static void ended(struct supervisor *supervisor, struct child *child, int code)
 {
     child->pid = 0;
     if (supervisor->is_ending) {
+        bool is_fine = code == ROLE_RELOAD || code == 128 + SIGTERM; /* told before its loop listened */
         if (child == supervisor->children && supervisor->exit_code == 0)
-            supervisor->exit_code = code == ROLE_RELOAD ? 0 : code;
+            supervisor->exit_code = is_fine ? 0 : code;
         return;
     }
     if (code == ROLE_RELOAD) {

@@ -433,7 +433,10 @@ def test_a_reload_takes_new_settings_and_keeps_the_old_ones_on_a_mistake(make_li
 
 SYSTEMD = """
 import os, socket, sys
-os.dup2(socket.create_server(("127.0.0.1", int(sys.argv[1]))).fileno(), 3)
+held = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+if held.fileno() != 3:
+    os.dup2(held.fileno(), 3)
+os.set_inheritable(3, True)
 os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="mail", LISTEN_PID=str(os.getpid()))
 os.execv(sys.argv[2], sys.argv[2:])
 """
