@@ -10,6 +10,7 @@ const struct command command_table[] = {
     {"explain", command_explain, "what is known of a file, a message or an address", "FILE|QUEUE-ID|NAME|ADDRESS"},
     {"lint", command_lint, "what would be done with a message file, offline", "FILE..."},
     {"queue", command_queue, "list, show, hold, release, retry, remove, reroute, export, repair", "VERB [ID...]"},
+    {"rehearse", command_rehearse, "the whole way of a message up to RCPT and then RSET, sending nothing", "FILE... [--timeout 2m]"},
     {"route", command_route, "where an address's mail would go, sending nothing", "ADDRESS"},
     {"run", command_run, "run the relay in the foreground", "[-c FILE] [-o KEY=VALUE...]"},
     {"send", command_send, "compose and submit a message",

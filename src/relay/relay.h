@@ -9,6 +9,8 @@
  *     one message a connection
  * Y4  a host that fails is left alone for a while, the next one is tried at once; a site all of whose hosts failed is
  *     dead for a while: what waits for it is deferred together, then one connection probes it
+ * Y5  a rehearsal goes the whole way up to RCPT, then RSET; mail for a local folder stops before it. Outcomes are told as if it
+ *     had been sent
  * All functions run on the loop's thread. */
 #ifndef MR_RELAY_RELAY_H
 #define MR_RELAY_RELAY_H
@@ -35,6 +37,7 @@ struct relay_parts { /* all stay in place while the relay lives */
     const struct badmail_folder *badmail;
     const char *queue_dir;
     int receipts_fd;                      /* folder of receipts; -1: none are wished */
+    bool is_rehearsal;                    /* Y5 */
 };
 
 MUST_USE struct relay *relay_start(const struct relay_parts *parts, struct error *error);

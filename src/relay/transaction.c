@@ -49,7 +49,7 @@ static void fill_transaction(struct connection *c)
         .arena = &c->arena, .sender = message->sender, .ret = rets[message->ret], .envid = message->envid,
         .auth = message->auth, .body_size = c->content.size,
         .is_8bit = (message->flags & MESSAGE_8BIT) && c->converted.size == 0,
-        .is_smtputf8 = message->flags & MESSAGE_SMTPUTF8,
+        .is_smtputf8 = message->flags & MESSAGE_SMTPUTF8, .is_rehearsal = c->relay->parts.is_rehearsal,
         .recipients = recipients, .recipient_count = c->job->count,
     };
 }

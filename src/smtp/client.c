@@ -168,12 +168,14 @@ void smtp_client_send(struct smtp_client *client, struct smtp_transaction *trans
         return;
     }
     bool is_pipelining = client->offers & SMTP_PIPELINING;
-    client->is_bdat = is_pipelining && (client->offers & SMTP_CHUNKING) && transaction->body_size > 0;
+    client->is_bdat = is_pipelining && (client->offers & SMTP_CHUNKING) && transaction->body_size > 0
+                      && !transaction->is_rehearsal;
     put_mail(client, transaction);
     if (is_pipelining) {
         for (size_t i = 0; i < transaction->recipient_count; i++)
             put_rcpt(client, &transaction->recipients[i]);
-        client_put_data(client);
+        if (!transaction->is_rehearsal)
+            client_put_data(client);
     }
     client_enter(client, STATE_MAIL);
     if (client->is_bdat)

@@ -23,6 +23,8 @@
  * T6  452 (and 552, RFC 5321 4.5.3.1.10) to RCPT after at least one was accepted: RESULT_AGAIN, to be sent in the next
  *     transaction at once; to the first RCPT it is DEFERRED
  * T7  no command is built from unchecked text: addresses and parameters with CR, LF, NUL or blanks CHECK-fail
+ * T9  a rehearsal ends with the last answer to RCPT, which is the recipient's result (DELIVERED: it would be taken), and RSET;
+ *     neither DATA nor BDAT is ever sent
  * T8  everything not understood defers, nothing not understood fails or delivers
  * Not here: what to convert (the driver asks smtp_client_offers() first), when to retry (relay/schedule.h). */
 #ifndef MR_SMTP_CLIENT_H
@@ -76,6 +78,7 @@ struct smtp_transaction { /* the driver's; stays in place until settled */
     struct slice auth;        /* AUTH= xtext, absent if none; sent only where AUTH is offered */
     size_t body_size;         /* octets of the canonical message, unstuffed */
     bool is_8bit, is_smtputf8;
+    bool is_rehearsal;        /* T9 */
     struct smtp_recipient *recipients;
     size_t recipient_count;
     bool is_settled;

@@ -223,6 +223,12 @@ static bool is_pipelining(const struct smtp_client *client)
     return client->offers & SMTP_PIPELINING;
 }
 
+/* Answers still to come behind that to the last RCPT when the flight went out whole. */
+static size_t owed_for_data(const struct smtp_client *client)
+{
+    return is_pipelining(client) && !client->transaction->is_rehearsal ? 1 : 0;
+}
+
 /* The transaction has failed; `owed` replies of its flight are still to come. */
 static void drop(struct smtp_client *client, size_t owed)
 {
@@ -237,11 +243,11 @@ static void drop(struct smtp_client *client, size_t owed)
 
 static void on_mail(struct smtp_client *client)
 {
-    size_t count = client->transaction->recipient_count;
+    size_t owed = is_pipelining(client) ? client->transaction->recipient_count + owed_for_data(client) : 0;
     enum smtp_want body = client->want; /* a BDAT body may still have to be written */
     if (client->reply.code / 100 != 2) {
         settle_by_reply(client, kind_of(client->reply.code), "mail");
-        drop(client, is_pipelining(client) ? count + 1 : 0);
+        drop(client, owed);
         if (client->is_bdat && body == WANT_BODY)
             client->want = WANT_BODY;
         return;
@@ -260,6 +266,8 @@ static void sort_rcpt(struct smtp_client *client)
     bool is_full = code == 452 || code == 552; /* RFC 5321 4.5.3.1.10 */
     if (code / 100 == 2) {
         client->accepted++;
+        if (client->transaction->is_rehearsal)
+            fill(client->transaction->arena, &client->reply, RESULT_DELIVERED, "rcpt", &recipient->result);
         return;
     }
     enum smtp_result_kind kind = is_full ? (client->accepted ? RESULT_AGAIN : RESULT_DEFERRED) : kind_of(code);
@@ -278,9 +286,10 @@ static void on_rcpt(struct smtp_client *client)
             client_put_next_rcpt(client);
         return;
     }
-    if (client->accepted == 0) {
+    if (client->accepted == 0 || client->transaction->is_rehearsal) {
+        size_t owed = owed_for_data(client);
         note_settled(client);
-        drop(client, is_pipelining(client) ? 1 : 0);
+        drop(client, owed);
         if (client->is_bdat && body == WANT_BODY)
             client->want = WANT_BODY; /* the octets that BDAT announced have to follow */
         return;

@@ -49,6 +49,18 @@ static const struct row rows[] = {
     {"many lines and lone LF", "220-hi\r\n220 there\n|250-me\n250 8BITMIME\n|250 a\n|250 b\n|250 c\n|354\r\n|250\r\n", NULL, "DD"},
 };
 
+/* T9: both end with RSET; no DATA, no BDAT. */
+static const struct row rehearsals[] = {
+    {"one by one", PLAIN "250 ok\r\n|250 ok\r\n|550 no\r\n|250 reset\r\n",
+     "EHLO me|MAIL FROM:<a@x>|RCPT TO:<b@y>|RCPT TO:<c@y>|RSET|", "DB"},
+    {"in one flight", PIPE "250 a\r\n250 b\r\n451 c\r\n|250 reset\r\n",
+     "EHLO me|MAIL FROM:<a@x> SIZE=10|RCPT TO:<b@y>|RCPT TO:<c@y>|RSET|", "DF"},
+    {"chunking is not begun", CHUNK "250 a\r\n250 b\r\n250 c\r\n|250 reset\r\n",
+     "EHLO me|MAIL FROM:<a@x>|RCPT TO:<b@y>|RCPT TO:<c@y>|RSET|", "DD"},
+    {"MAIL refused", PIPE "550 a\r\n503 b\r\n503 c\r\n|250 reset\r\n", NULL, "BB"},
+    {"all refused", PIPE "250 a\r\n550 b\r\n550 c\r\n|250 reset\r\n", NULL, "BB"},
+};
+
 struct session {
     struct smtp_client *client;
     struct smtp_transaction transaction;
@@ -107,12 +119,13 @@ static void feed(struct session *session, struct slice bytes, size_t step)
     }
 }
 
-static void run_row(const struct row *row, size_t step)
+static void run_row(const struct row *row, size_t step, bool is_rehearsal)
 {
     static const char letters[] = "?DFBAU";
     struct session session;
     char results[3] = "";
     start(&session, SMTP_TLS_NEVER);
+    session.transaction.is_rehearsal = is_rehearsal;
     for (struct slice rest = slice_of(row->server); rest.size;) {
         struct slice piece = slice_cut(&rest, '|');
         bool is_end = slice_ends_nocase(piece, SLICE(END));
@@ -140,7 +153,15 @@ static void every_dialog_gives_each_recipient_its_result(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT_OF(rows); i++)
         for (size_t step = 0; step < 4; step++)
-            run_row(&rows[i], step);
+            run_row(&rows[i], step, false);
+}
+
+static void T9_a_rehearsal_ends_with_rset(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rehearsals); i++)
+        for (size_t step = 0; step < 4; step++)
+            run_row(&rehearsals[i], step, true);
 }
 
 static void connection_that_never_serves_says_why(void **state)
@@ -257,6 +278,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_dialog_gives_each_recipient_its_result),
+        cmocka_unit_test(T9_a_rehearsal_ends_with_rset),
         cmocka_unit_test(connection_that_never_serves_says_why),
         cmocka_unit_test(pitfall_26_everything_is_forgotten_after_starttls),
         cmocka_unit_test(pitfall_28_too_large_and_20_smtputf8_fail_unsent),
