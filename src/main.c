@@ -8,6 +8,8 @@
 const struct command command_table[] = {
     {"check", command_check, "read the config and say every mistake", "[--defaults] [--no-dns]"},
     {"explain", command_explain, "what is known of a file, a message or an address", "FILE|QUEUE-ID|NAME|ADDRESS"},
+    {"import-iis", command_import_iis, "an IIS MetaBase.xml turned into a config",
+     "MetaBase.xml [--server N] [--root DIR]"},
     {"lint", command_lint, "what would be done with a message file, offline", "FILE..."},
     {"queue", command_queue, "list, show, hold, release, retry, remove, reroute, export, repair", "VERB [ID...]"},
     {"rehearse", command_rehearse, "the whole way of a message up to RCPT and then RSET, sending nothing", "FILE... [--timeout 2m]"},
@@ -27,7 +29,7 @@ static int help(FILE *to, int code)
 {
     fputs("usage: mailroot COMMAND [OPTIONS]\n\n", to);
     for (const struct command *command = command_table; command->name; command++)
-        fprintf(to, "  %-8s %s\n", command->name, command->summary);
+        fprintf(to, "  %-10s %s\n", command->name, command->summary);
     fputs("\nmailroot COMMAND --help tells more.\n", to);
     return code;
 }
