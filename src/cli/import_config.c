@@ -228,6 +228,8 @@ static void put_remote_domain(struct import *import, struct buf *out, const stru
     buf_printf(out, "route \"%.*s\" {", SLICE_FMT(domain));
     if (has_hosts)
         buf_printf(out, " hosts = %s;", buf_text(&hosts));
+    else
+        buf_append_text(out, " deliver = smtp;"); /* by its MX, whatever "*" says */
     buf_printf(out, "%s }\n", action & ACTION_SSL ? " tls = must;" : "");
     buf_finish(&hosts);
 }
@@ -354,6 +356,29 @@ static void put_listener(struct import *import, struct buf *out)
 
 /* ---- logs ---- */
 
+static void put_log_fields(struct import *import, struct buf *out)
+{
+    static const struct { const char *flag, *field; } fields[] = {
+        {"Date", "date"},                {"Time", "time"},           {"ClientIp", "c-ip"},
+        {"UserName", "cs-username"},     {"SiteName", "s-sitename"}, {"ComputerName", "s-computername"},
+        {"ServerIp", "s-ip"},            {"ServerPort", "s-port"},   {"Method", "cs-method"},
+        {"UriStem", "cs-uri-stem"},      {"UriQuery", "cs-uri-query"}, {"HttpStatus", "sc-status"},
+        {"Win32Status", "sc-win32-status"}, {"BytesSent", "sc-bytes"}, {"BytesRecv", "cs-bytes"},
+        {"TimeTaken", "time-taken"},     {"ProtocolVersion", "cs-version"}, {"Host", "cs-host"},
+    };
+    struct slice rest = import_value(import, "LogExtFileFlags", 0);
+    struct buf list = {0};
+    while (rest.size) {
+        struct slice flag = slice_trim(slice_cut(&rest, '|'));
+        for (size_t i = 0; i < COUNT_OF(fields); i++)
+            if (slice_starts(flag, SLICE("LogExtFile")) && slice_equals(slice_from(flag, 10), slice_of(fields[i].flag)))
+                buf_printf(&list, "%s\"%s\"", list.size ? ", " : "", fields[i].field);
+    }
+    if (list.size)
+        buf_printf(out, "; fields = [%s]", buf_text(&list));
+    buf_finish(&list);
+}
+
 static void put_log(struct import *import, struct buf *out)
 {
     static const char *const periods[] = {"size", "daily", "weekly", "monthly", "hourly"};
@@ -367,6 +392,7 @@ static void put_log(struct import *import, struct buf *out)
                periods[period]);
     if (period == 0 && slice_to_u64(size, &octets) && octets >= 1024 && octets < UINT64_C(1) << 40)
         buf_printf(out, "; rotate_size = %llu", (unsigned long long)octets);
+    put_log_fields(import, out);
     buf_append_text(out, " }\n");
 }
 

@@ -5,6 +5,7 @@
 #include "config/parse.h"
 #include "config/routes.h"
 #include "config/value.h"
+#include "config/w3c.h"
 #include "message/aliases.h"
 #include "os/file.h"
 
@@ -255,6 +256,18 @@ static void read_aliases(struct load *load)
     buf_finish(&text);
 }
 
+static void check_w3c_fields(struct load *load)
+{
+    const struct config_list *fields = &load->config->w3c.fields;
+    for (size_t i = 0; i < fields->count; i++) {
+        struct error error;
+        if (w3c_field_find(slice_of(fields->items[i])) != W3C_FIELD_COUNT)
+            continue;
+        (void)error_set(&error, "\"%s\": a field of IIS's log was expected, as date, time, c-ip, cs-method, sc-status", fields->items[i]);
+        complain(load, "w3c.fields", error.text);
+    }
+}
+
 static void default_path(char **path, const char *root, const char *name)
 {
     struct buf whole = {0};
@@ -304,6 +317,8 @@ static void complete(struct config *config)
     if (config->local.alias_file && config->local.alias_file[0])
         default_path(&config->local.alias_file, "/etc/mailroot", NULL);
     default_path(&config->events.file, config->root, "Log/events.jsonl");
+    if (config->w3c.dir && config->w3c.dir[0])
+        default_path(&config->w3c.dir, config->root, NULL);
     default_path(&config->receipts.dir, config->root, "Receipts");
     config->pickup.is_x_lines_anywhere = config->pickup.x_lines == 1;
     routes_complete(config);
@@ -334,6 +349,7 @@ struct config *config_load(const char *file, const char *const *settings, size_t
         load.place = config->file ? config->file : "settings";
         routes_check(config, on_fault, &load);
         read_aliases(&load);
+        check_w3c_fields(&load);
     }
     if (load.mistakes)
         config_destroy(&config);

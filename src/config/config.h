@@ -89,6 +89,12 @@ struct config {
     struct { char *file; bool is_stdout; uint64_t rotate_size; int keep; } events; /* file "" = none */
     struct { bool is_on; char *dir; } receipts;
     struct {
+        char *dir;                   /* "" or NULL: no W3C log */
+        int period;                  /* enum w3c_period */
+        uint64_t rotate_size;
+        struct config_list fields;   /* empty: IIS's usual ones */
+    } w3c;
+    struct {
         struct config_list domains;  /* mail for them stays here: a route of their own, else Drop */
         char *alias_file;            /* NULL: none */
     } local;

@@ -13,6 +13,7 @@ static const char *const dots_names[] = {"auto", "never", "always", NULL};
 static const char *const x_lines_names[] = {"leading", "anywhere", NULL};
 static const char *const tls_names[] = {"never", "may", "must", NULL};
 static const char *const unknown_names[] = {"retry", "hold", NULL};
+static const char *const period_names[] = {"daily", "hourly", "weekly", "monthly", "size", NULL};
 static const char *const store_names[] = {"sqlite", NULL};
 
 const struct config_key config_keys[] = {
@@ -106,6 +107,10 @@ const struct config_key config_keys[] = {
     {"events.stdout", KEY_BOOL, AT(events.is_stdout), 0, 0, "false", NULL},
     {"events.rotate_size", KEY_SIZE, AT(events.rotate_size), 0, 1024 * 1024 * MB, "100MB", NULL},
     {"events.keep", KEY_INT, AT(events.keep), 1, 1000, "10", NULL},
+    {"w3c.dir", KEY_TEXT, AT(w3c.dir), 0, 0, NULL, NULL},
+    {"w3c.period", KEY_ENUM, AT(w3c.period), 0, 0, "daily", period_names},
+    {"w3c.rotate_size", KEY_SIZE, AT(w3c.rotate_size), 1024, 1024 * 1024 * MB, "20MB", NULL},
+    {"w3c.fields", KEY_LIST, AT(w3c.fields), 0, 0, NULL, NULL},
     {"local.domains", KEY_LIST, AT(local.domains), 0, 0, NULL, NULL},
     {"local.aliases", KEY_TEXT, AT(local.alias_file), 0, 0, NULL, NULL},
     {"receipts.enabled", KEY_BOOL, AT(receipts.is_on), 0, 0, "false", NULL},

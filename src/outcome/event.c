@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "outcome/w3c.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -19,6 +20,7 @@ enum { BUFFER_SIZE_MAX = 256 * 1024, TEXT_SIZE_MAX = 1024, TEXT_SIZE_MIN = 32 };
 struct event_log {
     pthread_mutex_t mutex;
     struct buf lines;        /* not yet written */
+    struct w3c_log *w3c;     /* NULL: none is wished */
     char *path;              /* NULL: no file */
     int file_fd;
     uint64_t file_size, rotate_size;
@@ -67,6 +69,10 @@ struct event_log *event_log_open(const struct config *config, struct error *erro
     log->rotate_size = config->events.rotate_size;
     log->keep = config->events.keep;
     log->is_stdout = config->events.is_stdout;
+    if (!w3c_open(config, &log->w3c, error)) {
+        event_log_close(&log);
+        return NULL;
+    }
     if (config->events.file && config->events.file[0]) {
         log->path = mem_copy_text(config->events.file);
         char *folder = mem_copy_text(log->path);
@@ -92,6 +98,7 @@ void event_log_close(struct event_log **log)
         close((*log)->file_fd);
     pthread_mutex_destroy(&(*log)->mutex);
     buf_finish(&(*log)->lines);
+    w3c_close(&(*log)->w3c);
     free((*log)->path);
     free(*log);
     *log = NULL;
@@ -243,6 +250,8 @@ static void write_lines(struct event_log *log)
     bool is_written = true;
     if (log->lines.size == 0)
         return;
+    if (log->w3c && !w3c_flush(log->w3c))
+        is_written = false;
     if (log->is_stdout && !file_write_all(STDOUT_FILENO, buf_slice(&log->lines), &error))
         is_written = false;
     if (log->file_fd >= 0 && !append_to_file(log))
@@ -274,6 +283,8 @@ void event_put(struct event_log *log, const struct event *event)
     if (log->lost_lines)
         tell_lost(log);
     put_line(&log->lines, event);
+    if (log->w3c)
+        w3c_put(log->w3c, event, clock_wall_ms());
     log->waiting_lines++;
     if (log->lines.size >= BUFFER_SIZE_MAX)
         write_lines(log);

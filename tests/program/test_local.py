@@ -278,3 +278,23 @@ def test_a_route_that_cannot_be_is_refused(make_relay, section, expected):
     relay = make_relay({"route": {"example.test": section}}, start=False)
     done = relay.run("check", "--no-dns")
     assert done.returncode == 78 and expected in done.stderr.decode(), done.stderr
+
+
+# ---- the W3C log ----
+
+def test_the_w3c_log_tells_what_the_events_tell(make_relay, make_server):
+    server = make_server([("RCPT TO:<bad", "550 5.1.1 no such user")])
+    relay = make_relay({"w3c": {"dir": "Log/W3C"}, "local": {"domains": ["example.test"]},
+                        "route": {"*": {"hosts": [f"[{server.address}]:{server.port}"]}}})
+    relay.drop("w c.eml", mail.message(to="good@far.test, bad@far.test, here@example.test"))
+    relay.wait_event("bounced")
+    relay.wait_events("delivered", 2)
+    relay.stop()
+    text = "".join(path.read_text() for path in sorted((relay.root / "Log" / "W3C").glob("ex??????.log")))
+    fields = re.search(r"^#Fields: (.*)$", text, re.M)[1].split()
+    rows = [dict(zip(fields, line.split(" "), strict=True)) for line in text.splitlines() if not line.startswith("#")]
+    assert {(row["cs-method"], row["cs-uri-query"], row["sc-status"]) for row in rows} >= {
+        ("PICKUP", "+FROM:<app@sender.test>", "250"), ("DATA", "+TO:<good@far.test>", "250"),
+        ("RCPT", "+TO:<bad@far.test>", "550"), ("DROP", "+TO:<here@example.test>", "250")}
+    assert {row["c-ip"] for row in rows if row["cs-username"] == "OutboundConnectionCommand"} == {server.address}
+    assert {row["cs-uri-stem"] for row in rows if row["cs-method"] == "PICKUP"} == {"w+c.eml"}

@@ -1,0 +1,92 @@
+"""import-iis: a metabase becomes a config that mailroot check reads, with each key's fate."""
+import json
+import re
+import subprocess
+
+import pytest
+
+from lib.relay import BINARY, TREE
+
+METABASE = TREE / "tests" / "corpora" / "iis" / "MetaBase.xml"
+
+
+def run(*arguments, code=0):
+    done = subprocess.run([BINARY, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code, (arguments, done.returncode, done.stdout[-3000:], done.stderr)
+    return done
+
+
+def test_a_metabase_becomes_a_config_that_check_reads(tmp_path):
+    config = tmp_path / "mailroot.conf"
+    config.write_text(run("import-iis", METABASE, "--root", tmp_path / "Mailroot").stdout)
+    run("check", "--no-dns", "-c", config)
+    text = config.read_text()
+    for expected in (
+            'hostname = "mail.example.com"', 'default_domain = "example.com"', "limits.message_size = 2097152 ", "limits.hops = 15 ",
+            "queue.retry_first = 15m ", "queue.retry_subsequent = 240m ", "queue.delay_notice = 720m ", "queue.expire = 2880m ",
+            "delivery.messages_per_connection = 20 ", "delivery.recipients_per_message = 100 ", "delivery.connections_per_site = 100 ",
+            'bounce.copy_to = "postmaster@example.com"', "pickup.dot_stuffing = never",
+            'local.domains = ["example.com", "alias.example.com", "drop.example.com"]',
+            'route "drop.example.com" { deliver = drop; drop_dir = "Drop/drop.example.com" }',
+            'route "partner.test" { hosts = ["mx.partner.test"]; tls = must; }', 'route "*.branch.test" { deliver = smtp; }',
+            'route "*" { hosts = ["[192.0.2.25]"]; direct_first = true; }',
+            'listen = ["0.0.0.0:25", "192.0.2.10:587"]', 'relay_networks = ["127.0.0.1/32", "192.0.2.10/32", "192.168.1.0/24"]',
+            'domains = ["example.com", "alias.example.com", "drop.example.com", "partner.test"]', "connections = 1000 ",
+            "session_size = 10485760 ", "timeouts.command = 600s ", 'w3c { dir = "Log/W3C"; period = daily; fields = ["date", "time", "c-ip", "cs-username", '):
+        assert expected in text, expected
+
+
+def test_a_route_of_the_imported_config_is_what_iis_did(tmp_path):
+    config = tmp_path / "mailroot.conf"
+    config.write_text(run("import-iis", METABASE, "--root", tmp_path).stdout)
+    assert json.loads(run("route", "-c", config, "--json", "a@alias.example.com").stdout)["source"] == "drop"
+    assert json.loads(run("route", "-c", config, "--json", "a@drop.example.com").stdout)["folder"].endswith("Drop/drop.example.com")
+
+
+def test_every_key_has_its_fate_and_no_secret_is_shown():
+    done = run("import-iis", METABASE, "--json")
+    table = json.loads(done.stdout)["keys"]
+    fates = {row["key"]: (row["verdict"], row["here"]) for row in table}
+    assert {verdict for verdict, _ in fates.values()} == {"taken", "not needed", "not supported"}
+    assert fates["MaxMessageSize"] == ("taken", "limits.message_size")
+    assert fates["UnknownKey_36863"] == ("not supported", "a key that isn't known")
+    assert fates["SmtpDotStuffPickupDirFiles"][0] == "taken"
+    assert [key for key, (_, here) in fates.items() if here == "a key that isn't known"] == ["UnknownKey_36863"]
+    for output in (done.stdout, run("import-iis", METABASE).stdout):
+        assert "4963446250" not in output and "49634462f0" not in output
+
+
+def test_a_server_is_chosen_by_its_number():
+    assert 'hostname = "second.example.com"' in run("import-iis", METABASE, "--server", "2").stdout
+    assert "there are: 1 2" in run("import-iis", METABASE, "--server", "3", code=65).stderr
+
+
+@pytest.mark.parametrize("content,expected", [
+    (b"", "no element found"), (b"not xml", "line 1"), (b"<configuration/>", "nothing below /LM/SmtpSvc"),
+    (b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><x>&a;</x>', "a document type is refused"),
+])
+def test_what_is_no_metabase_is_refused(tmp_path, content, expected):
+    (tmp_path / "x.xml").write_bytes(content)
+    assert expected in run("import-iis", tmp_path / "x.xml", code=65).stderr
+
+
+@pytest.mark.parametrize("attributes", [
+    'SmartHost="a b; c" SmartHostType="2"', 'FullyQualifiedDomainName="x&quot;; evil = 1"', 'MaxMessageSize="lots"', 'HopCount="-1"',
+    'ServerComment="one&#10;root = /"', 'ServerBindings="evil&quot;:25:"', 'RelayIpList="zz"', 'SmtpRemoteProgressiveRetry="15,x"',
+    'MaxMessageSize="99999999999999999999999"', 'SendNdrTo="no address at all"', 'RelayIpList=""', 'MaxRecipients="0"',
+])
+def test_a_strange_value_is_said_and_never_breaks_the_config(tmp_path, attributes):
+    (tmp_path / "x.xml").write_text(f'<configuration><IIsSmtpServer Location="/LM/SmtpSvc/1" {attributes}/></configuration>')
+    config = tmp_path / "mailroot.conf"
+    config.write_text(run("import-iis", tmp_path / "x.xml", "--root", tmp_path).stdout)
+    done = subprocess.run([BINARY, "check", "--no-dns", "-c", config], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 or "smtp.listen" in done.stderr, (config.read_text(), done.stderr)
+    assert not re.search(r"^(evil|root = /$)", config.read_text(), re.M)
+
+
+def test_every_key_of_the_table_is_in_the_docs():
+    table = (TREE / "src" / "cli" / "import_keys.c").read_text()
+    page = (TREE / "docs" / "iis.md").read_text()
+    keys = re.findall(r'^    \{"([^"]+)"', table, re.M)
+    assert len(keys) > 100
+    assert [key for key in keys if f"| {key} " not in page] == []
