@@ -16,7 +16,9 @@ const struct command command_table[] = {
     {"route", command_route, "where an address's mail would go, sending nothing", "ADDRESS"},
     {"run", command_run, "run the relay in the foreground", "[-c FILE] [-o KEY=VALUE...]"},
     {"send", command_send, "compose and submit a message",
-     "-f FROM [-s SUBJECT] [--cc A] [--bcc A] [--attach FILE] [--wait] TO... < TEXT"},
+     "-f FROM [-t TO] [-s SUBJECT] [-b TEXT] [--html HTML] [--cc A] [--bcc A] [--attach FILE]\n"
+     "           [--inline ID=FILE] [--header \"Name: value\"] [--importance low|normal|high] [--calendar TEXT]\n"
+     "           [--unsubscribe URL] [--deliver-at TIME] [--wait] [--timeout 60s] [TO...] < TEXT"},
     {"sendmail", command_sendmail, "submit a ready message, sendmail(1)-compatible", "[-t] [-i] [-f SENDER] [RECIPIENT...] | -bp | -bi | -bv | -q"},
     {"sink", command_sink, "a catch-all SMTP server for tests", "[--listen ADDRESS:PORT] [--dir DIR]"},
     {"status", command_status, "the relay and its queue at a glance", ""},

@@ -2,76 +2,6 @@
 
 #include "message/content_private.h"
 
-#include <time.h>
-
-static bool is_end_mark(struct slice body, size_t at)
-{
-    struct slice rest = slice_from(body, at);
-    return slice_equals(rest, SLICE(".")) || slice_equals(rest, SLICE(".\n")) || slice_equals(rest, SLICE(".\r\n"));
-}
-
-void body_look(struct slice body, struct body_facts *ret_facts)
-{
-    struct body_facts facts = {.is_canonical = true, .dots_are_double = true};
-    facts.has_8bit = slice_has_8bit(body);
-    facts.has_nul = slice_find_byte(body, '\0') >= 0;
-    for (size_t at = 0; at < body.size;) {
-        const char *end = memchr(body.data + at, '\n', body.size - at);
-        size_t next = end ? (size_t)(end - body.data) + 1 : body.size;
-        size_t length = next - at;
-        bool has_lf = end != NULL, has_cr = has_lf && length >= 2 && end[-1] == '\r';
-        struct slice line = slice_make(body.data + at, length - has_lf - has_cr);
-        const char *cr = memchr(line.data, '\r', line.size);
-        if (!has_cr || cr)
-            facts.is_canonical = false;
-        facts.has_bare_cr |= cr != NULL;
-        if (line.size > CONTENT_LINE_MAX)
-            facts.has_long_line = true;
-        if (line.size && line.data[0] == '.') {
-            facts.has_dot = true;
-            if (line.size == 1 && is_end_mark(body, at))
-                facts.has_end_mark = true;
-            else if (line.size < 2 || line.data[1] != '.')
-                facts.dots_are_double = false;
-            else
-                facts.has_double_dot = true;
-        }
-        at = next;
-    }
-    *ret_facts = facts;
-}
-
-/* One line's octets with each bare CR made a line end of its own (RFC 5321 2.3.8). */
-static void put_line(struct buf *out, struct slice line)
-{
-    for (;;) {
-        ptrdiff_t cr = slice_find_byte(line, '\r');
-        if (cr < 0)
-            break;
-        buf_append(out, slice_first(line, (size_t)cr));
-        buf_append(out, SLICE("\r\n"));
-        line = slice_from(line, (size_t)cr + 1);
-    }
-    buf_append(out, line);
-    buf_append(out, SLICE("\r\n"));
-}
-
-void body_canonical(struct slice body, enum body_dots dots, bool drop_end_mark, struct buf *out)
-{
-    while (body.size) {
-        struct slice rest = body;
-        if (drop_end_mark && body.data[0] == '.' && is_end_mark(body, 0))
-            return;
-        struct slice line = slice_cut(&rest, '\n');
-        if (line.size && line.data[line.size - 1] == '\r')
-            line.size--;
-        if (dots == BODY_DOTS_REMOVE && line.size && line.data[0] == '.')
-            line = slice_from(line, 1);
-        put_line(out, line);
-        body = rest;
-    }
-}
-
 /* The marks of a writer that stuffs: System.Net.Mail of the .NET Framework puts X-Sender and X-Receiver first, then
  * MIME-Version, and a Date without a day's name (dialect.c tells the first two). */
 static bool has_stuffing_marks(const struct header *header, const struct envelope *envelope)
@@ -99,20 +29,6 @@ static void note(struct build *build, const char *repair)
     if (build->repairs.size)
         buf_append_byte(&build->repairs, ' ');
     buf_append_text(&build->repairs, repair);
-}
-
-struct slice content_date(struct arena *arena, int64_t time_ms, int zone_s)
-{
-    static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    time_t seconds = (time_t)(time_ms / 1000 + zone_s);
-    int zone = zone_s < 0 ? -zone_s : zone_s;
-    struct tm at;
-    (void)gmtime_r(&seconds, &at); /* in range for any clock */
-    return arena_printf(arena, "%s, %d %s %d %02d:%02d:%02d %c%02d%02d", days[at.tm_wday], at.tm_mday,
-                        months[at.tm_mon], at.tm_year + 1900, at.tm_hour, at.tm_min, at.tm_sec,
-                        zone_s < 0 ? '-' : '+', zone / 3600, zone / 60 % 60);
 }
 
 /* RFC 5322 3.2.2: what is put in a comment can't end it. */
@@ -195,12 +111,12 @@ static bool put_long_line(struct build *build, struct slice line, size_t number)
         if (cut <= 1 || slice_trim(slice_first(line, cut)).size == 0)
             return error_set(build->error, "line %zu: header line over %d octets without a blank to fold it at",
                              number, CONTENT_LINE_MAX);
-        put_line(build->out, slice_first(line, cut));
+        body_put_line(build->out, slice_first(line, cut));
         line = slice_from(line, cut);
         is_first = false;
     }
     if (is_first || slice_trim(line).size)
-        put_line(build->out, line);
+        body_put_line(build->out, line);
     return true;
 }
 
@@ -229,7 +145,7 @@ static bool put_field(struct build *build, const struct header_field *field)
         if (line.size > CONTENT_LINE_MAX)
             note(build, "header-fold");
         if (line.size > CONTENT_LINE_MAX ? !put_long_line(build, line, number)
-                                         : (put_line(build->out, line), false))
+                                         : (body_put_line(build->out, line), false))
             return false;
         number++;
     }

@@ -17,6 +17,7 @@ struct body_facts {
 
 enum body_dots { BODY_DOTS_KEEP, BODY_DOTS_REMOVE };
 void body_look(struct slice body, struct body_facts *ret_facts);
+void body_put_line(struct buf *out, struct slice line); /* with CRLF; a bare CR inside becomes one too */
 void body_canonical(struct slice body, enum body_dots dots, bool drop_end_mark, struct buf *out);
 
 /* mime.c: a canonical message with those leaves re-encoded that have what `what` names: quoted-printable for text, base64

@@ -42,6 +42,10 @@ struct submission {
     struct slice message;            /* header and body, any line ends; pickup_write() only */
 };
 
+/* S4, and the lines themselves; for a writer on another system. */
+MUST_USE bool submission_check(const struct submission *submission, struct error *error);
+void submission_put_envelope(struct buf *out, const struct submission *submission);
+
 /* `ret_name` is the file's name in Pickup. */
 MUST_USE bool pickup_write(const char *dir, const struct submission *submission,
                            char ret_name[PICKUP_WRITER_NAME_SIZE], struct error *error);
