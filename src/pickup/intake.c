@@ -332,8 +332,10 @@ struct intake *intake_start(const struct intake_parts *parts, struct error *erro
     if (!intake->watch)
         goto failed;
     int problem = pthread_create(&intake->thread, NULL, intake_main, intake);
-    if (problem == 0)
+    if (problem == 0) {
+        (void)pthread_setname_np(intake->thread, "intake");
         return intake;
+    }
     (void)error_set(error, "can't start the intake's thread: %s", strerrordesc_np(problem));
 failed:
     intake_destroy(intake);

@@ -42,6 +42,8 @@ struct writer *writer_start(const char *queue_dir, struct error *error)
     pthread_cond_init(&writer->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
     int problem = pthread_create(&writer->thread, NULL, writer_main, writer);
+    if (!problem)
+        (void)pthread_setname_np(writer->thread, "queue"); /* for top(1) and perf(1) */
     if (problem) {
         (void)error_set(error, "can't start the queue's thread: %s", strerrordesc_np(problem));
         store_close(&writer->store);
