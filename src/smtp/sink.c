@@ -188,18 +188,22 @@ static void on_ehlo(struct sink_session *session, struct slice argument)
         {SMTP_CHUNKING, "CHUNKING"},
         {SMTP_DSN, "DSN"},
         {SMTP_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES"},
+        {SMTP_STARTTLS, "STARTTLS"},
     };
 
     (void)argument; /* whoever calls is welcome */
     message_reset(session);
     session->is_greeted = true;
+    /* RFC 5321 4.1.1.1: the name comes first; clients don't look for extensions there. */
+    size_t last = session->output.size;
+    buf_printf(&session->output, "250-%s\r\n", session->options->host);
     for (size_t i = 0; i < COUNT_OF(lines); i++) {
-        if (offers(session, lines[i].extension))
-            buf_printf(&session->output, "250-%s\r\n", lines[i].line);
+        if (!offers(session, lines[i].extension) || (lines[i].extension == SMTP_STARTTLS && session->is_secured))
+            continue;
+        last = session->output.size;
+        buf_printf(&session->output, "250-%s\r\n", lines[i].line);
     }
-    if (offers(session, SMTP_STARTTLS) && !session->is_secured)
-        reply(session, "250-STARTTLS");
-    buf_printf(&session->output, "250 %s\r\n", session->options->host);
+    session->output.data[last + 3] = ' ';
 }
 
 static void on_helo(struct sink_session *session, struct slice argument)
