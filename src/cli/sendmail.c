@@ -4,6 +4,7 @@
  * of them by sendmail and added by Exim: since only the relay reads headers here, -t with arguments is refused rather than
  * guessed at. Exit codes are sysexits(3); nothing is left in Pickup unless it is 0. */
 #include "cli/command.h"
+#include "cli/sendmail_bs.h"
 #include "cli/sendmail_options.h"
 #include "message/aliases.h"
 #include "message/header.h"
@@ -230,7 +231,7 @@ static int run(const struct sendmail *send, const struct config *config)
 {
     switch (send->options.mode) {
     case SENDMAIL_SMTP:
-        return command_fail("sendmail", EX_USAGE, "-bs is not offered: use the SMTP listener");
+        return sendmail_bs(config);
     case SENDMAIL_LIST:
         return list();
     case SENDMAIL_ALIASES:

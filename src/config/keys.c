@@ -93,7 +93,7 @@ const struct config_key config_keys[] = {
     {"smtp.messages_per_connection", KEY_INT, AT(smtp.messages_per_connection), 1, 10000000, "1000", NULL},
     {"smtp.recipients", KEY_INT, AT(smtp.recipients), 1, 1000000, "1000", NULL},
     {"smtp.errors", KEY_INT, AT(smtp.errors), 1, 1000, "20", NULL},
-    {"smtp.writers", KEY_INT, AT(smtp.writers), 1, 256, "32", NULL},
+    {"smtp.writers", KEY_INT, AT(smtp.writers), 1, 1000, "100", NULL},
     {"smtp.session_size", KEY_SIZE, AT(smtp.session_size), 0, 1024 * 1024 * MB, "0", NULL},
     {"smtp.timeouts.command", KEY_DURATION, AT(smtp.command_ms), 100, DAY_MS, "5m", NULL},
     {"smtp.timeouts.data", KEY_DURATION, AT(smtp.data_ms), 100, DAY_MS, "3m", NULL},

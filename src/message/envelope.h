@@ -58,6 +58,7 @@ struct envelope {
     bool is_smtputf8;      /* SMTPUTF8 given, or an address that needs it */
     enum envelope_priority priority;
     enum envelope_accepted accepted;
+    bool is_block_ended;   /* E4: what follows the block is the exact message */
     int64_t deliver_at_ms; /* X-Deliver-At as Unix time, 0 = at once */
     const char *dialect;   /* "plain", "iis", "dotnet", "exchange-replay", "powermta"…: static text */
 };

@@ -279,6 +279,7 @@ static bool read_block_end(struct reading *reading, const struct header_field *f
     uint64_t octets;
     if (slice_to_u64(slice_trim(field->value), &octets))
         reading->x_end = octets;
+    reading->envelope->is_block_ended = reading->x_end != SIZE_MAX;
     return true;
 }
 

@@ -107,8 +107,8 @@ enum content_result prepare_message(struct arena *arena, const struct config *co
         .queue_id = slice_make(id, 16),
         .time_ms = about->time_ms,
         .zone_s = about->zone_s,
-        /* An export is the canonical message, and so is what the listener took: nothing in it is stuffed. */
-        .dots = ret_prepared->envelope.accepted || resume_is_export(&ret_prepared->header) ? DOTS_NEVER : dots[config->pickup.dots],
+        /* An export is the canonical message, and so is what follows a block of envelope lines: nothing in it is stuffed. */
+        .dots = ret_prepared->envelope.is_block_ended || resume_is_export(&ret_prepared->header) ? DOTS_NEVER : dots[config->pickup.dots],
         .hop_count_max = (size_t)config->limits.hops,
     };
     enum content_result result =

@@ -69,7 +69,8 @@ void server_greet(struct server *server, const char *refusal)
 
 void server_init(struct server *server, const struct server_options *options, const struct server_client *client)
 {
-    *server = (struct server){.options = options, .client = *client, .phase = PHASE_NEW, .state = STATE_GREETING};
+    *server = (struct server){.options = options, .client = *client, .state = STATE_GREETING,
+                              .phase = options->is_local ? PHASE_READY : PHASE_NEW, .is_esmtp = options->is_local};
 }
 
 void server_finish(struct server *server)
@@ -438,7 +439,7 @@ static void on_command(struct server *server, struct slice line, size_t more)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         if (!slice_equals_nocase(word, rows[i].word))
             continue;
-        bool is_rude = (rows[i].flags & LAST_OF_GROUP) && more && !server->options->is_patient;
+        bool is_rude = (rows[i].flags & LAST_OF_GROUP) && more && !server->options->is_local;
         if (is_rude || (more && rows[i].fn == on_starttls))
             server_break(server, "554 5.5.0 you did not wait for the answer");
         else if (rows[i].phases & server->phase)

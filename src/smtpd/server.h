@@ -19,9 +19,10 @@
  * D3  input behind STARTTLS ends the connection; after the handshake nothing of before is known (3207 4.2)
  * D4  every command has a row in the table of server.c that says in which phases it may come
  * D5  input that came with EHLO, DATA or before the greeting, where the client had to wait for our answer (2920 3.1), ends
- *     the connection, unless is_patient
+ *     the connection, unless is_local
  * D6  command lines have at most 2048 octets, AUTH's 12288; a longer one ends the connection
- * D7  what is_patient, is_bare_taken allow is for `sendmail -bs`, whose peer is a local program
+ * D7  is_local is for `sendmail -bs`, whose peer is a program of this machine: D5 doesn't hold, EHLO may be left out,
+ *     addresses need no domain, and what comes of it is an ordinary pickup file
  * D8  a relaying decision is taken on the parsed domain (smtpd/policy.h)
  * D9  no reply holds a text of the client's but an address that was parsed and is printable
  * Not here: time-outs (the driver's), how a password is checked (smtpd/auth.h). */
@@ -52,8 +53,7 @@ struct server_options {
     bool is_tls_offered, is_tls_demanded; /* demanded: no MAIL before it */
     bool is_auth_demanded;                /* no MAIL before it */
     bool is_auth_in_clear;                /* loopback only, and the driver knows which clients are that */
-    bool is_patient;                      /* D5 */
-    bool is_bare_taken;                   /* addresses without a domain */
+    bool is_local;                        /* D7 */
 };
 
 struct server_client {

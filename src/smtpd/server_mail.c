@@ -126,7 +126,7 @@ static const char *read_path(struct server *server, struct slice path, struct ad
         return "501 5.1.3 that is no address";
     if (ret_address->domain.size == 0) {
         bool is_postmaster = slice_equals_nocase(ret_address->text, SLICE("postmaster")); /* RFC 5321 4.5.1 */
-        if (!server->options->is_bare_taken && !is_postmaster)
+        if (!server->options->is_local && !is_postmaster)
             return "501 5.1.3 a domain was expected";
         address_qualify(&server->transaction.arena, server->options->default_domain, ret_address);
     }
@@ -242,6 +242,8 @@ void server_complete_submission(struct server *server)
     char token[12];
     submission->recipients = server->transaction.recipients;
     submission->is_block_ended = true;
+    if (server->options->is_local)
+        return;
     submission->origin = client->may_relay || server->is_authenticated ? SUBMISSION_ACCEPTED : SUBMISSION_RELAYED;
     with_token(server, token);
     struct slice date = content_date(arena, server->now_ms, server->zone_s);

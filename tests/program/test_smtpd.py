@@ -14,7 +14,7 @@ from lib import mail
 from lib.listener import FRIEND, PASSWORD, STRANGER, Talk, listener
 from lib.ports import free_port
 from lib.receivers import needs_root
-from lib.relay import HOST, TREE
+from lib.relay import BINARY, HOST, TREE
 from lib.tls import certificate
 from lib.watch import wait_until
 
@@ -451,6 +451,54 @@ def test_systemd_hands_its_sockets_over(make_sink, relay_to):
     relay.start()
     with Talk(port) as talk:
         assert talk.greeting.startswith("220")
+
+
+# ---- sendmail -bs ----
+
+def test_sendmail_bs_speaks_smtp_to_a_script(relay_to, make_aio):
+    sink = make_aio()
+    relay = relay_to(sink)
+    script = """MAIL FROM:<root>
+RCPT TO:<user@ours.test> NOTIFY=NEVER
+RCPT TO:<nobody>
+DATA
+From: a@x.test
+X-Receiver: thief@far.test
+Subject: by hand
+
+..one dot
+.
+RSET
+MAIL FROM:<>
+RCPT TO:<@a:b@c.test>
+QUIT
+"""
+    done = subprocess.run([BINARY, "sendmail", "-bs"], input=script, capture_output=True, text=True, timeout=30,
+                          env=dict(relay.environment, MAILROOT_CONFIG=str(relay.config_file)), check=True)
+    assert re.findall(r"^(\d+) ", done.stdout, re.M) == "220 250 250 250 354 250 250 250 553 221".split()
+    got = sink.wait(1)
+    assert got[0].mail_from == f"root@{HOST}" and sorted(sum((one.rcpt_tos for one in got), [])) == [f"nobody@{HOST}", "user@ours.test"]
+    assert got[0].original_content.endswith(b"\r\n\r\n.one dot\r\n") and b"X-Receiver" not in got[0].original_content
+    assert "(pickup" in received(got[0]) and mail.field(got[0].original_content, "Message-ID")
+
+
+def test_sendmail_bs_takes_what_smtplib_would_say(relay_to, make_aio):
+    """Symfony's and PHPMailer's way: a dialog with waiting."""
+    sink = make_aio()
+    relay = relay_to(sink)
+    with subprocess.Popen([BINARY, "sendmail", "-bs"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          env=dict(relay.environment, MAILROOT_CONFIG=str(relay.config_file))) as process:
+        def say(text):
+            if text:
+                process.stdin.write(text.encode() + b"\r\n")
+                process.stdin.flush()
+            while not re.match(rb"\d{3} ", line := process.stdout.readline()):
+                assert line
+            return int(line[:3])
+        assert [say(text) for text in ("", "EHLO [127.0.0.1]", "MAIL FROM:<a@x.test>", "RCPT TO:<user@ours.test>", "DATA",
+                                       MESSAGE + ".", "QUIT")] == [220, 250, 250, 250, 354, 250, 221]
+        assert process.wait(20) == 0
+    sink.wait()
 
 
 # ---- chasquid's dialogs ----
