@@ -24,6 +24,7 @@ struct settle {
     struct badmail badmail;     /* name set: what a null sender can't be told */
     struct slice badmail_content;
     bool is_badmail_written, is_gone;
+    size_t final_count;         /* of the settlements */
     bool is_last;               /* no recipient of the message is left after it */
     int64_t next_ms;            /* the earliest retry */
     struct event *again;
@@ -322,6 +323,7 @@ static void settle_done(struct writer_job *job)
     struct queued *notices = settle->notices;
     size_t count = settle->count;
     settle->notices = NULL;
+    item->queued->open_count -= settle->final_count;
     relay->settles_in_flight--;
     if (settle->is_gone)
         tell_about(settle, EVENT_DONE, item->id, NULL);
@@ -370,21 +372,21 @@ static void prepare_badmail(struct settle *settle)
     tell_about(settle, EVENT_BADMAIL, settle->item->id, "the null sender can't be told");
 }
 
-/* Counts what is final against what was open; recipients are never added to a message. */
-static bool is_last(struct settle *settle)
+static size_t count_final(const struct settle *settle)
 {
-    struct queued *queued = settle->item->queued;
+    size_t count = 0;
     for (size_t i = 0; i < settle->count; i++) {
         enum store_state state = settle->settlements[i].state;
-        if (state != STATE_QUEUED && state != STATE_HELD)
-            queued->open_count--;
+        count += state != STATE_QUEUED && state != STATE_HELD;
     }
-    return queued->open_count == 0;
+    return count;
 }
 
 void settle_submit(struct settle *settle, struct connection *connection)
 {
-    settle->is_last = is_last(settle);
+    settle->final_count = count_final(settle);
+    /* Against what is open by the last commit: one whose commit fails may not find its message gone by another's. */
+    settle->is_last = settle->final_count == settle->item->queued->open_count;
     settle->connection = connection;
     settle->relay->settles_in_flight++;
     compose_notices(settle);

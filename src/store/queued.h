@@ -13,7 +13,7 @@ struct queued {
     char *content;                  /* canonical bytes on the heap, owned; NULL: in the store or a body file */
     struct store_message message;   /* message.content is absent: see content */
     size_t recipient_count;
-    size_t open_count;              /* recipients of the message without a final state, here or not due yet */
+    size_t open_count;              /* recipients of the message without a committed final state, here or not due yet */
     struct store_recipient recipients[];
 };
 
