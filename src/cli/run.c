@@ -2,6 +2,7 @@
  * The relay's process is the loop, intake's thread and the writer's thread. HUP lets it finish what is in flight and start
  * anew with the config as it is then, if that is without mistakes. */
 #include "cli/command.h"
+#include "cli/confine.h"
 #include "cli/identity.h"
 #include "cli/run_smtp.h"
 #include "cli/supervise.h"
@@ -218,7 +219,8 @@ static int relay_main(const struct command_options *options)
     signal(SIGIO, SIG_IGN); /* a writer opened a file whose lease we hold (fcntl(2)) */
     (void)umask(027);
     identity_raise_limits();
-    if (!identity_make_folders(run.config, &error) || !identity_become(run.config, &error) || !start_all(&run, &error)) {
+    if (!identity_make_folders(run.config, &error) || !identity_become(run.config, &error)
+        || !confine_relay(run.config, &error) || !start_all(&run, &error)) {
         run.exit_code = command_fail("run", EX_CONFIG, "%s", error.text);
         if (run.log)
             tell(&run, EVENT_ERROR, error.text);

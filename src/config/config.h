@@ -51,6 +51,7 @@ struct config {
     char *default_domain;     /* completes bare local names; default: hostname */
     char *default_sender;     /* NULL: a file without sender is refused */
     int store;                /* 0 = sqlite, the only one yet */
+    bool is_sandboxed;
     int64_t shutdown_ms;      /* SIGTERM: how long what is in flight may take */
     struct { char *dir; int64_t scan_ms, settle_ms; int dots, x_lines; bool is_x_lines_anywhere; int batch_max; } pickup;
     struct { uint64_t message_size, header_size, content_memory; int header_count, recipients, hops, active; } limits;

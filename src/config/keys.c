@@ -23,6 +23,7 @@ const struct config_key config_keys[] = {
     {"default_domain", KEY_DOMAIN, AT(default_domain), 0, 0, NULL, NULL},
     {"default_sender", KEY_TEXT, AT(default_sender), 0, 0, NULL, NULL},
     {"shutdown_timeout", KEY_DURATION, AT(shutdown_ms), 0, DAY_MS, "30s", NULL},
+    {"sandbox", KEY_BOOL, AT(is_sandboxed), 0, 0, "true", NULL},
     {"store", KEY_ENUM, AT(store), 0, 0, "sqlite", store_names},
     {"pickup.dir", KEY_TEXT, AT(pickup.dir), 0, 0, NULL, NULL},
     {"pickup.scan_interval", KEY_DURATION, AT(pickup.scan_ms), 50, DAY_MS, "10s", NULL},

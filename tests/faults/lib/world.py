@@ -55,6 +55,7 @@ class World:
         (self.root / "Pickup").mkdir(parents=True)
         self.sink.reset()
         self.config = merge({
+            "sandbox": False,  # the shim kills and records from within
             "root": str(self.root), "user": "root", "hostname": "relay.test", "default_domain": "relay.test",
             "pickup": {"scan_interval": "2s", "settle": "1s"},
             "delivery": {"connections_per_site": CONNECTIONS, "idle_timeout": "10s"},

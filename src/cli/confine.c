@@ -1,0 +1,78 @@
+#include "cli/confine.h"
+
+#include "base/mem.h"
+#include "cli/command.h"
+#include "sandbox/sandbox.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct path_list { struct sandbox_path *items; size_t count, capacity; };
+
+static void add(struct path_list *list, const char *path, enum sandbox_access access)
+{
+    if (!path || path[0] != '/')
+        return;
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity ? 2 * list->capacity : 8;
+        list->items = mem_resize(list->items, list->capacity * sizeof *list->items);
+    }
+    list->items[list->count++] = (struct sandbox_path){mem_copy_text(path), access};
+}
+
+/* The folder that a file lies in: it is replaced as a whole by who edits it, and the event log is renamed when it is long. */
+static void add_folder_of(struct path_list *list, const char *file, enum sandbox_access access)
+{
+    if (!file || file[0] != '/')
+        return;
+    char *folder = mem_copy_text(file);
+    char *slash = strrchr(folder, '/');
+    slash[slash == folder] = '\0';
+    add(list, folder, access);
+    free(folder);
+}
+
+/* What stands before the first component with a %. */
+static void add_pattern(struct path_list *list, const char *pattern, enum sandbox_access access)
+{
+    if (!pattern || !strchr(pattern, '%')) {
+        add(list, pattern, access);
+        return;
+    }
+    char *part = mem_copy_text(pattern);
+    *strchr(part, '%') = '\0';
+    add_folder_of(list, part, access);
+    free(part);
+}
+
+static void list_paths(const struct config *config, struct path_list *list)
+{
+    add(list, config->root, SANDBOX_WRITE);
+    add(list, config->pickup.dir, SANDBOX_WRITE);
+    if (config->receipts.is_on)
+        add(list, config->receipts.dir, SANDBOX_WRITE);
+    add_folder_of(list, config->events.file, SANDBOX_WRITE);
+    for (size_t i = 0; i < config->route_count; i++) {
+        add(list, config->routes[i].drop_dir, SANDBOX_WRITE);
+        add_pattern(list, config->routes[i].maildir, SANDBOX_WRITE);
+    }
+    add_folder_of(list, config->file, SANDBOX_READ); /* read again by SIGHUP */
+    add_folder_of(list, config->dns.trust_anchor, SANDBOX_READ);
+    add_folder_of(list, config->local.alias_file, SANDBOX_READ);
+}
+
+bool confine_relay(const struct config *config, struct error *error)
+{
+    struct path_list list = {0};
+    const char *missing = NULL;
+    if (!config->is_sandboxed)
+        return true;
+    list_paths(config, &list);
+    bool is_done = sandbox_enter(SANDBOX_RELAY, list.items, list.count, &missing, error);
+    if (is_done && missing)
+        (void)command_fail("run", 0, "this kernel has no %s: the relay is less confined than it could be", missing);
+    for (size_t i = 0; i < list.count; i++)
+        free((char *)list.items[i].path);
+    free(list.items);
+    return is_done;
+}
