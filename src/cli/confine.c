@@ -45,7 +45,16 @@ static void add_pattern(struct path_list *list, const char *pattern, enum sandbo
     free(part);
 }
 
-static void list_paths(const struct config *config, struct path_list *list)
+/* What a config names to be read; SIGHUP reads it again. */
+static void list_readable(const struct config *config, struct path_list *list)
+{
+    const char *const files[] = {config->file, config->dns.trust_anchor, config->local.alias_file, config->smtp.users,
+                                 config->smtp.tls_cert, config->smtp.tls_key};
+    for (size_t i = 0; i < COUNT_OF(files); i++)
+        add_folder_of(list, files[i], SANDBOX_READ);
+}
+
+static void list_writable(const struct config *config, struct path_list *list)
 {
     add(list, config->root, SANDBOX_WRITE);
     add(list, config->pickup.dir, SANDBOX_WRITE);
@@ -56,23 +65,37 @@ static void list_paths(const struct config *config, struct path_list *list)
         add(list, config->routes[i].drop_dir, SANDBOX_WRITE);
         add_pattern(list, config->routes[i].maildir, SANDBOX_WRITE);
     }
-    add_folder_of(list, config->file, SANDBOX_READ); /* read again by SIGHUP */
-    add_folder_of(list, config->dns.trust_anchor, SANDBOX_READ);
-    add_folder_of(list, config->local.alias_file, SANDBOX_READ);
+}
+
+/* Takes the list over. */
+static bool enter(enum sandbox_role role, struct path_list *list, struct error *error)
+{
+    const char *missing = NULL;
+    bool is_done = sandbox_enter(role, list->items, list->count, &missing, error);
+    if (is_done && missing)
+        (void)command_fail("run", 0, "this kernel has no %s: this process is less confined than it could be", missing);
+    for (size_t i = 0; i < list->count; i++)
+        free((char *)list->items[i].path);
+    free(list->items);
+    return is_done;
 }
 
 bool confine_relay(const struct config *config, struct error *error)
 {
     struct path_list list = {0};
-    const char *missing = NULL;
     if (!config->is_sandboxed)
         return true;
-    list_paths(config, &list);
-    bool is_done = sandbox_enter(SANDBOX_RELAY, list.items, list.count, &missing, error);
-    if (is_done && missing)
-        (void)command_fail("run", 0, "this kernel has no %s: the relay is less confined than it could be", missing);
-    for (size_t i = 0; i < list.count; i++)
-        free((char *)list.items[i].path);
-    free(list.items);
-    return is_done;
+    list_writable(config, &list);
+    list_readable(config, &list);
+    return enter(SANDBOX_RELAY, &list, error);
+}
+
+bool confine_listener(const struct config *config, struct error *error)
+{
+    struct path_list list = {0};
+    if (!config->is_sandboxed)
+        return true;
+    add(&list, config->pickup.dir, SANDBOX_DROP);
+    list_readable(config, &list);
+    return enter(SANDBOX_LISTENER, &list, error);
 }

@@ -1,4 +1,4 @@
-/* confine: the relay's sandbox (sandbox/sandbox.h), with the folders and files that the config names.
+/* confine: the sandbox of each role (sandbox/sandbox.h), with the folders and files that the config names.
  * Said on standard error where the kernel has no such thing; `sandbox = false` in the config does without. */
 #ifndef MR_CLI_CONFINE_H
 #define MR_CLI_CONFINE_H
@@ -6,5 +6,6 @@
 #include "config/config.h"
 
 MUST_USE bool confine_relay(const struct config *config, struct error *error);
+MUST_USE bool confine_listener(const struct config *config, struct error *error); /* it can make files in Pickup */
 
 #endif

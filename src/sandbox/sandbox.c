@@ -34,7 +34,7 @@ static const char sockets[] =
     "bind getsockname getpeername setsockopt getsockopt sendto recvfrom sendmsg recvmsg sendmmsg recvmmsg shutdown";
 static const char connecting[] = "connect socketpair";
 static const char accepting[] = "listen accept accept4";
-static const char debugging[] = "ptrace wait4 waitid kill process_vm_readv";
+static const char debugging[] = "ptrace wait4 waitid kill process_vm_readv getdents getdents64";
 
 /* Nobody here has a use for these: who calls them is an intruder. */
 static const char deadly[] =

@@ -27,7 +27,7 @@ enum sandbox_role {
 enum sandbox_access {
     SANDBOX_READ,     /* files below it, and their names */
     SANDBOX_WRITE,    /* all that can be done with plain files, folders and UNIX sockets below it */
-    SANDBOX_DROP,     /* make, write and rename plain files in it: what pickup_write() does; read nothing */
+    SANDBOX_DROP,     /* make, write and rename plain files in it, and sync it: what pickup_write() does; read no file */
 };
 
 struct sandbox_path { const char *path; enum sandbox_access access; }; /* not there: its nearest folder that is */

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -274,7 +275,7 @@ static void record_lock(void)
 {
     /* A spin lock in the record's first octet: it works between processes without being set up. */
     while (record_bytes && atomic_flag_test_and_set((atomic_flag *)record_bytes))
-        syscall(SYS_sched_yield);
+        syscall(SYS_nanosleep, &(struct timespec){0, 20000}, NULL);
 }
 
 static void record_unlock(void)
@@ -805,6 +806,22 @@ int clock_gettime(clockid_t clock, struct timespec *ret_now)
     ret_now->tv_sec = now / 1000000000;
     ret_now->tv_nsec = now % 1000000000;
     return 0;
+}
+
+/* Until a time of the fast clock. */
+int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
+                           const struct timespec *restrict until)
+{
+    static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+    if (!real)
+        real = (__typeof__(real))dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
+    int64_t base = orders ? orders->clock_base_ns[until->tv_sec > 1000000000 ? CLOCK_REALTIME : CLOCK_MONOTONIC] : 0;
+    if (!base || orders->clock_scale <= 1)
+        return real(cond, mutex, until);
+    int64_t at = until->tv_sec * 1000000000 + until->tv_nsec;
+    at = base + (at - base) / (int64_t)orders->clock_scale;
+    struct timespec sooner = {at / 1000000000, at % 1000000000};
+    return real(cond, mutex, &sooner);
 }
 
 static int scaled(int wait_ms)
