@@ -181,14 +181,22 @@ static bool is_about(const struct badmail_folder *folder, const char *base, uint
     return is_it;
 }
 
-/* B4. */
-static bool has_message(const struct badmail_folder *folder, const struct badmail *about)
+static bool is_inode(const struct badmail_folder *folder, const char *base, ino_t inode)
+{
+    char file[FILE_SIZE];
+    struct stat is;
+    (void)snprintf(file, sizeof file, "%s.BAD", base);
+    return fstatat(folder->fd, file, &is, AT_SYMLINK_NOFOLLOW) == 0 && is.st_ino == inode;
+}
+
+/* B4, B5: whether it lies there already, as this file (inode, not 0) or from this message of the queue. */
+static bool has_message(const struct badmail_folder *folder, const struct badmail *about, ino_t inode)
 {
     char clean[OUTCOME_NAME_SIZE_MAX + 1], base[BASE_SIZE];
     outcome_name_clean(about->name, clean);
     (void)snprintf(base, sizeof base, "%s", clean);
-    for (int i = 2; about->id && i < TRIES_MAX && has_file(folder, base, ".BAD"); i++) {
-        if (is_about(folder, base, about->id))
+    for (int i = 2; i < TRIES_MAX && has_file(folder, base, ".BAD"); i++) {
+        if (inode ? is_inode(folder, base, inode) : is_about(folder, base, about->id))
             return true;
         (void)snprintf(base, sizeof base, "%s.%d", clean, i);
     }
@@ -199,7 +207,7 @@ bool badmail_write(const struct badmail_folder *folder, struct slice message,
                    const struct badmail *about, struct error *error)
 {
     char base[BASE_SIZE], file[FILE_SIZE];
-    if (has_message(folder, about))
+    if (about->id && has_message(folder, about, 0))
         return file_sync_folder(folder->fd, error);
     if (!write_reason(folder, about, base, error))
         return false;
@@ -235,6 +243,11 @@ bool badmail_move(const struct badmail_folder *folder, int folder_fd, const char
                   const struct badmail *about, struct error *error)
 {
     char base[BASE_SIZE], file[FILE_SIZE];
+    struct stat is;
+    if (fstatat(folder_fd, file_name, &is, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(is.st_mode) && is.st_nlink > 1
+        && has_message(folder, about, is.st_ino))
+        return (unlinkat(folder_fd, file_name, 0) == 0 || error_set_errno(error, file_name))
+               && file_sync_folder(folder_fd, error);
     if (!write_reason(folder, about, base, error))
         return false;
     (void)snprintf(file, sizeof file, "%s.BAD", base);

@@ -6,6 +6,7 @@
  * B2  nothing is ever overwritten: a taken NAME gets ".2", ".3"…
  * B3  NAME keeps the pickup file's name as far as it is printable; other octets become "_"
  * B4  what badmail_write() wrote for a queue id is not written again: a crash before the commit repeats the call
+ * B5  a file that lies there already under a second link (a rename that a power cut left half done) only loses the first
  * Calls come from any thread; each is synchronous and durable when it returns true. */
 #ifndef MR_OUTCOME_BADMAIL_H
 #define MR_OUTCOME_BADMAIL_H

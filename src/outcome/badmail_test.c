@@ -171,6 +171,19 @@ static void B4_a_message_of_the_queue_is_written_once(void **state)
     place_close(&place);
 }
 
+static void B5_a_half_done_move_is_finished(void **state)
+{
+    struct place place = place_open(state);
+    put_file(place.pickup_fd, "a", MESSAGE);
+    must(move(&place, "a"), place.world);
+    assert_int_equal(linkat(place.folder.fd, "a.BAD", place.pickup_fd, "a", 0), 0);
+    must(move(&place, "a"), place.world);
+    assert_false(is_there(place.pickup_fd, "a"));
+    assert_int_equal(file_count(place.folder.fd), 3);
+    must_read(place.folder.fd, "a.BAD", MESSAGE);
+    place_close(&place);
+}
+
 /* Each of the three writes (reason, properties, message) in turn fails, or stops in its middle. */
 static void pitfall_50_full_disk_leaves_the_file_where_it_is(void **state)
 {
@@ -402,6 +415,7 @@ int main(void)
         TEST(B1_reason_is_durable_before_the_message_lies_there),
         TEST(B1_a_failed_sync_is_told_and_loses_nothing),
         TEST(B4_a_message_of_the_queue_is_written_once),
+        TEST(B5_a_half_done_move_is_finished),
         TEST(pitfall_50_full_disk_leaves_the_file_where_it_is),
         TEST(B2_same_name_gets_a_number),
         TEST(B2_whatever_lies_there_stays),
