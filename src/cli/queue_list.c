@@ -2,12 +2,9 @@
 
 #include "base/json.h"
 #include "message/envelope.h"
-#include "os/file.h"
+#include "store/describe.h"
 
 #include <stdio.h>
-#include <unistd.h>
-
-enum { HEADER_SHOWN_MAX = 64 * 1024 };
 
 struct listing {
     struct queue_request *request;
@@ -17,64 +14,6 @@ struct listing {
     struct error error; /* of showing one of them */
     bool is_failed;
 };
-
-static void put_json_text(struct buf *out, const char *key, struct slice text)
-{
-    if (!slice_is_absent(text))
-        json_put_text(out, key, text);
-}
-
-static void put_json_time(struct buf *out, const char *key, int64_t wall_ms)
-{
-    struct buf text = {0};
-    put_time(&text, wall_ms);
-    json_put_text(out, key, buf_slice(&text));
-    buf_finish(&text);
-}
-
-static void put_json_recipient(struct buf *out, const struct store_recipient *r)
-{
-    json_open(out, '{');
-    json_put_text(out, "address", r->address);
-    json_put_text(out, "domain", r->domain);
-    json_put_text(out, "state", slice_of(state_name(r->state)));
-    json_put_number(out, "attempts", r->attempts);
-    if (r->state == STATE_QUEUED)
-        put_json_time(out, "next", r->next_ms);
-    if (r->last_attempt_ms)
-        put_json_time(out, "last_attempt", r->last_attempt_ms);
-    put_json_text(out, "status", r->last_status);
-    put_json_text(out, "reply", r->last_reply);
-    put_json_text(out, "host", r->last_host);
-    put_json_text(out, "route", r->route);
-    put_json_text(out, "orcpt", r->orcpt);
-    json_close(out, '}');
-}
-
-/* Left open for what show adds. */
-static void put_json_message(struct buf *out, const struct store_message *m,
-                             const struct store_recipient *recipients, size_t count)
-{
-    char id[17];
-    store_id_text(m->id, id);
-    json_open(out, '{');
-    json_put_text(out, "id", slice_of(id));
-    put_json_time(out, "arrived", m->arrived_ms);
-    json_put_number(out, "size", (int64_t)m->size);
-    json_put_text(out, "sender", m->sender);
-    put_json_text(out, "envid", m->envid);
-    put_json_text(out, "pickup", m->pickup_name);
-    put_json_text(out, "owner", m->owner);
-    put_json_text(out, "message_id", m->message_id);
-    put_json_text(out, "subject", m->subject);
-    json_put_number(out, "priority", m->priority);
-    json_put_bool(out, "is_dsn", (m->flags & MESSAGE_IS_DSN) != 0);
-    json_key(out, "recipients");
-    json_open(out, '[');
-    for (size_t i = 0; i < count; i++)
-        put_json_recipient(out, &recipients[i]);
-    json_close(out, ']');
-}
 
 static void put_field(struct buf *out, const char *label, struct slice text)
 {
@@ -139,7 +78,7 @@ static bool list_message(void *arg, const struct store_message *m,
     listing->recipients += count;
     listing->octets += m->size;
     if (listing->request->is_json) {
-        put_json_message(out, m, recipients, count);
+        describe_message(out, m, recipients, count);
         json_close(out, '}');
         return true;
     }
@@ -156,29 +95,6 @@ static bool list_message(void *arg, const struct store_message *m,
     buf_finish(&size);
     buf_finish(&age);
     return true;
-}
-
-static bool read_header(struct listing *listing, uint64_t id, struct arena *arena,
-                        struct slice *ret_header)
-{
-    struct store_message m;
-    if (!store_read_message(listing->store, arena, id, true, &m, &listing->error))
-        return false;
-    size_t size = m.header_size < HEADER_SHOWN_MAX ? m.header_size : HEADER_SHOWN_MAX;
-    if (!m.is_in_file) {
-        *ret_header = slice_first(m.content, size < m.content.size ? size : m.content.size);
-        return true;
-    }
-    int fd = store_body_open(listing->request->queue_dir, id, &listing->error);
-    if (fd < 0)
-        return false;
-    char *bytes = arena_alloc(arena, size);
-    ssize_t got = pread(fd, bytes, size, 0);
-    if (got < 0)
-        (void)error_set_errno(&listing->error, "body file");
-    close(fd);
-    *ret_header = slice_make(bytes, got < 0 ? 0 : (size_t)got);
-    return got >= 0;
 }
 
 static void put_header(struct buf *out, struct slice header)
@@ -222,9 +138,9 @@ static bool show_message(void *arg, const struct store_message *m,
     struct listing *listing = arg;
     struct arena arena = {0};
     struct slice header;
-    listing->is_failed = !read_header(listing, m->id, &arena, &header);
+    listing->is_failed = !describe_header(listing->store, listing->request->queue_dir, m->id, &arena, &header, &listing->error);
     if (!listing->is_failed && listing->request->is_json) {
-        put_json_message(&listing->out, m, recipients, count);
+        describe_message(&listing->out, m, recipients, count);
         json_put_text(&listing->out, "header", header);
         json_close(&listing->out, '}');
     } else if (!listing->is_failed) {

@@ -5,6 +5,7 @@
 #include "cli/confine.h"
 #include "cli/identity.h"
 #include "cli/run_smtp.h"
+#include "cli/run_web.h"
 #include "cli/supervise.h"
 
 #include "base/mem.h"
@@ -236,6 +237,7 @@ static int relay_main(const struct command_options *options)
 static const struct role roles[] = {
     {"relay", NULL, relay_main},
     {"smtp", run_smtp_is_wanted, run_smtp_main},
+    {"web", run_web_is_wanted, run_web_main},
     {NULL, NULL, NULL},
 };
 

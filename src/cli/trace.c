@@ -1,6 +1,6 @@
 /* mailroot trace: all that happened to messages, found by pickup name, Message-ID, queue id or recipient. */
 #include "cli/command.h"
-#include "cli/events.h"
+#include "outcome/history.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +48,7 @@ static bool matches(const json_t *event, const char *word)
 {
     static const char *const keys[] = {"id", "about", "pickup", "message_id", "to"};
     for (size_t i = 0; i < COUNT_OF(keys); i++)
-        if (is_word(events_text(event, keys[i]), word))
+        if (is_word(history_text(event, keys[i]), word))
             return true;
     return false;
 }
@@ -56,14 +56,14 @@ static bool matches(const json_t *event, const char *word)
 static void print_event(const json_t *event)
 {
     static const char *const keys[] = {"to", "mx", "ip", "tls", "status", "reply", "reason", "note", "next"};
-    printf("%s  %-12s %s", events_text(event, "time"), events_text(event, "event"), events_text(event, "id"));
-    if (events_text(event, "about")[0])
-        printf(" about %s", events_text(event, "about"));
-    if (strcmp(events_text(event, "event"), "taken") == 0)
-        printf("  %s from <%s> by %s, %lld octets", events_text(event, "pickup"), events_text(event, "from"),
-               events_text(event, "owner"), (long long)json_integer_value(json_object_get(event, "size")));
+    printf("%s  %-12s %s", history_text(event, "time"), history_text(event, "event"), history_text(event, "id"));
+    if (history_text(event, "about")[0])
+        printf(" about %s", history_text(event, "about"));
+    if (strcmp(history_text(event, "event"), "taken") == 0)
+        printf("  %s from <%s> by %s, %lld octets", history_text(event, "pickup"), history_text(event, "from"),
+               history_text(event, "owner"), (long long)json_integer_value(json_object_get(event, "size")));
     for (size_t i = 0; i < COUNT_OF(keys); i++) {
-        const char *text = events_text(event, keys[i]);
+        const char *text = history_text(event, keys[i]);
         if (!text[0])
             continue;
         printf("  %s%s", strcmp(keys[i], "next") == 0 ? "next " : "", strcmp(keys[i], "to") == 0 ? "<" : "");
@@ -81,14 +81,14 @@ static bool on_event(void *arg, const json_t *event)
         for (char **word = trace->words; *word; word++) {
             if (!matches(event, *word))
                 continue;
-            add_id(trace, events_text(event, "id"));
+            add_id(trace, history_text(event, "id"));
             trace->count++;
         }
-        if (has_id(trace, events_text(event, "about")))
-            add_id(trace, events_text(event, "id"));
+        if (has_id(trace, history_text(event, "about")))
+            add_id(trace, history_text(event, "id"));
         return true;
     }
-    bool is_wanted = has_id(trace, events_text(event, "id"));
+    bool is_wanted = has_id(trace, history_text(event, "id"));
     for (char **word = trace->words; *word && !is_wanted; word++)
         is_wanted = matches(event, *word);
     if (!is_wanted)
@@ -108,13 +108,13 @@ static int trace_all(const struct config *config, struct trace *trace)
     struct id *id, *next;
     int code = EX_OK;
     trace->is_collecting = true;
-    bool is_done = events_each(config, on_event, trace, &error);
+    bool is_done = history_each(config, on_event, trace, &error);
     bool is_any = trace->count > 0;
     trace->is_collecting = false;
     trace->count = 0;
     if (trace->is_json)
         printf("[");
-    is_done = is_done && events_each(config, on_event, trace, &error);
+    is_done = is_done && history_each(config, on_event, trace, &error);
     if (trace->is_json)
         printf("]\n");
     if (!is_done)

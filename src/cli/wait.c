@@ -1,7 +1,7 @@
 /* mailroot wait NAME: until a pickup file has its outcome; the exit code says which.
  *   0 every recipient delivered    69 one of them failed, or the file was refused    75 still under way at the end */
 #include "cli/command.h"
-#include "cli/events.h"
+#include "outcome/history.h"
 #include "config/value.h"
 
 #include "os/clock.h"
@@ -25,13 +25,13 @@ struct outcome {
 static bool on_event(void *arg, const json_t *event)
 {
     struct outcome *outcome = arg;
-    const char *kind = events_text(event, "event");
-    if (strcmp(events_text(event, "pickup"), outcome->name) != 0)
+    const char *kind = history_text(event, "event");
+    if (strcmp(history_text(event, "pickup"), outcome->name) != 0)
         return true;
     if (strcmp(kind, "taken") == 0 || strcmp(kind, "refused") == 0) {
         const char *name = outcome->name;
         *outcome = (struct outcome){.name = name};
-        (void)snprintf(outcome->id, sizeof outcome->id, "%s", events_text(event, "id"));
+        (void)snprintf(outcome->id, sizeof outcome->id, "%s", history_text(event, "id"));
     }
     bool is_failure = strcmp(kind, "bounced") == 0 || strcmp(kind, "expired") == 0 || strcmp(kind, "rejected") == 0;
     outcome->is_failed = outcome->is_failed || is_failure;
@@ -41,8 +41,8 @@ static bool on_event(void *arg, const json_t *event)
     if (strcmp(kind, "done") == 0)
         outcome->is_done = true;
     if (is_failure || outcome->is_deferred || outcome->is_refused)
-        (void)snprintf(outcome->words, sizeof outcome->words, "%s %s%s", kind, events_text(event, "reply"),
-                       events_text(event, "reason"));
+        (void)snprintf(outcome->words, sizeof outcome->words, "%s %s%s", kind, history_text(event, "reply"),
+                       history_text(event, "reason"));
     return true;
 }
 
@@ -77,7 +77,7 @@ static int wait_for(const struct config *config, const char *name, int64_t timeo
         (void)inotify_add_watch(fd, config->events.file, IN_MODIFY | IN_MOVE_SELF); /* else by looking again */
     for (;;) {
         outcome = (struct outcome){.name = name};
-        bool is_read = events_each(config, on_event, &outcome, &error);
+        bool is_read = history_each(config, on_event, &outcome, &error);
         int64_t left_ms = until_ms - clock_mono_ms();
         if ((is_read && outcome.is_done) || left_ms <= 0)
             break;

@@ -6,6 +6,7 @@
 #include "config/routes.h"
 #include "config/value.h"
 #include "config/w3c.h"
+#include "config/web.h"
 #include "message/aliases.h"
 #include "os/file.h"
 
@@ -266,6 +267,13 @@ static void check_w3c_fields(struct load *load)
         (void)error_set(&error, "\"%s\": a field of IIS's log was expected, as date, time, c-ip, cs-method, sc-status", fields->items[i]);
         complain(load, "w3c.fields", error.text);
     }
+static void check_web(struct load *load)
+{
+    struct error error;
+    const char *key;
+    load->place = load->config->file ? load->config->file : "settings";
+    if (!web_check(load->config, &key, &error))
+        complain(load, key, error.text);
 }
 
 static void default_path(char **path, const char *root, const char *name)
@@ -320,6 +328,8 @@ static void complete(struct config *config)
     if (config->w3c.dir && config->w3c.dir[0])
         default_path(&config->w3c.dir, config->root, NULL);
     default_path(&config->receipts.dir, config->root, "Receipts");
+    default_path(&config->web.results, config->root, "Forms");
+    default_path(&config->web.token_file, config->root, "web.token");
     config->pickup.is_x_lines_anywhere = config->pickup.x_lines == 1;
     routes_complete(config);
 }
@@ -351,6 +361,7 @@ struct config *config_load(const char *file, const char *const *settings, size_t
         read_aliases(&load);
         check_w3c_fields(&load);
     }
+    check_web(&load);
     if (load.mistakes)
         config_destroy(&config);
     return config;

@@ -100,6 +100,19 @@ struct config {
         char *alias_file;            /* NULL: none */
     } local;
     struct aliases *aliases;         /* of alias_file (message/aliases.h); NULL: none */
+    struct {                  /* the web process: forms, admin page, API */
+        bool is_on, is_admin;
+        char *listen;                /* "address:port" */
+        char *pages;                 /* a site's folder; NULL = none */
+        char *results;               /* where results files of forms go */
+        char *from;                  /* of forms' mail; NULL = forms@default_domain */
+        char *token_file;            /* the admin page's */
+        char *certificate, *key;     /* PEM; NULL = no TLS */
+        struct config_list hosts, admin_hosts, proxies, tokens;
+        uint64_t body_size;
+        int posts_per_minute, connections;
+        int64_t timeout_ms;          /* a request's first to last octet */
+    } web;
     struct config_route *routes;
     size_t route_count;
 };
@@ -109,6 +122,9 @@ struct config {
 MUST_USE struct config *config_load(const char *file, const char *const *settings, size_t setting_count,
                                     struct buf *report);
 void config_destroy(struct config **config);
+/* web.listen as a socket's address; false if it is none. */
+struct sockaddr_storage;
+MUST_USE bool config_web_address(const struct config *config, struct sockaddr_storage *ret_address, unsigned *ret_size);
 /* The route for a domain: exact, then the longest "*." suffix, then "*"; NULL if none. */
 const struct config_route *config_route_find(const struct config *config, struct slice domain);
 /* Whether mail for the domain is handed over here (Drop, Maildir, LMTP): aliases count there. */

@@ -116,6 +116,23 @@ const struct config_key config_keys[] = {
     {"local.aliases", KEY_TEXT, AT(local.alias_file), 0, 0, NULL, NULL},
     {"receipts.enabled", KEY_BOOL, AT(receipts.is_on), 0, 0, "false", NULL},
     {"receipts.dir", KEY_TEXT, AT(receipts.dir), 0, 0, NULL, NULL},
+    {"web.enabled", KEY_BOOL, AT(web.is_on), 0, 0, "false", NULL},
+    {"web.admin", KEY_BOOL, AT(web.is_admin), 0, 0, "true", NULL},
+    {"web.listen", KEY_TEXT, AT(web.listen), 0, 0, "127.0.0.1:8025", NULL},
+    {"web.pages", KEY_TEXT, AT(web.pages), 0, 0, NULL, NULL},
+    {"web.results", KEY_TEXT, AT(web.results), 0, 0, NULL, NULL},
+    {"web.from", KEY_TEXT, AT(web.from), 0, 0, NULL, NULL},
+    {"web.token_file", KEY_TEXT, AT(web.token_file), 0, 0, NULL, NULL},
+    {"web.certificate", KEY_TEXT, AT(web.certificate), 0, 0, NULL, NULL},
+    {"web.key", KEY_TEXT, AT(web.key), 0, 0, NULL, NULL},
+    {"web.hosts", KEY_LIST, AT(web.hosts), 0, 0, NULL, NULL},
+    {"web.admin_hosts", KEY_LIST, AT(web.admin_hosts), 0, 0, NULL, NULL},
+    {"web.proxies", KEY_LIST, AT(web.proxies), 0, 0, NULL, NULL},
+    {"web.tokens", KEY_LIST, AT(web.tokens), 0, 0, NULL, NULL},
+    {"web.body_size", KEY_SIZE, AT(web.body_size), 1024, 100 * MB, "8MB", NULL},
+    {"web.posts_per_minute", KEY_INT, AT(web.posts_per_minute), 0, 1000000, "60", NULL},
+    {"web.connections", KEY_INT, AT(web.connections), 4, 10000, "200", NULL},
+    {"web.timeout", KEY_DURATION, AT(web.timeout_ms), 1000, DAY_MS, "60s", NULL},
 };
 
 const size_t config_key_count = COUNT_OF(config_keys);

@@ -1,3 +1,4 @@
+#include "relay/admin_read.h"
 #include "relay/relay_private.h"
 
 #include "base/mem.h"
@@ -119,6 +120,11 @@ static bool put_totals(struct relay *relay, json_t *answer, struct error *error)
     if (!store_totals(relay->reader, clock_wall_ms(), &totals, error))
         return false;
     json_object_set_new(answer, "messages", json_integer((json_int_t)totals.messages));
+    json_object_set_new(answer, "recipients", json_integer((json_int_t)totals.recipients));
+    json_object_set_new(answer, "held", json_integer((json_int_t)totals.held));
+    json_object_set_new(answer, "due", json_integer((json_int_t)totals.due));
+    json_object_set_new(answer, "octets", json_integer((json_int_t)totals.bytes));
+    json_object_set_new(answer, "oldest_ms", json_integer(totals.messages ? (json_int_t)totals.oldest_ms : 0));
     json_object_set_new(answer, "active", json_integer((json_int_t)HASH_COUNT(relay->items)));
     json_object_set_new(answer, "sites", json_integer((json_int_t)HASH_COUNT(relay->sites)));
     json_object_set_new(answer, "connections", json_integer((json_int_t)relay->connection_count));
@@ -153,10 +159,14 @@ bool relay_control(void *arg, const json_t *request, json_t *answer, struct erro
     static const struct {
         const char *name;
         bool (*run)(struct relay *relay, json_t *answer, struct error *error);
-    } requests[] = {{"status", tell_status}, {"flush", flush_queue}};
+    } requests[] = {{"status", tell_status}, {"flush", flush_queue}, {"destinations", relay_destinations}};
     const char *what = json_string_value(json_object_get(request, "do"));
     if (what && strcmp(what, "queue") == 0)
         return change_queue(arg, request, answer, error);
+    if (what && strcmp(what, "list") == 0)
+        return relay_list(arg, request, answer, error);
+    if (what && strcmp(what, "show") == 0)
+        return relay_show(arg, request, answer, error);
     for (size_t i = 0; what && i < COUNT_OF(requests); i++)
         if (strcmp(what, requests[i].name) == 0)
             return requests[i].run(arg, answer, error);

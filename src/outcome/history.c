@@ -1,23 +1,25 @@
-#include "cli/events.h"
+#include "outcome/history.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *events_text(const json_t *event, const char *key)
+const char *history_text(const json_t *event, const char *key)
 {
     const char *text = json_string_value(json_object_get(event, key));
     return text ? text : "";
 }
 
 /* False when fn() has seen enough. */
-static bool each_line(FILE *file, events_fn *fn, void *arg)
+static bool each_line(FILE *file, struct slice octets, history_fn *fn, void *arg)
 {
     char *line = NULL;
     size_t capacity = 0;
     ssize_t size;
     bool is_going = true;
     while (is_going && (size = getline(&line, &capacity, file)) > 0) {
+        if (octets.size && !memmem(line, (size_t)size, octets.data, octets.size))
+            continue;
         json_t *event = json_loadb(line, (size_t)size, JSON_ALLOW_NUL, NULL);
         if (json_is_object(event))
             is_going = fn(arg, event);
@@ -27,7 +29,7 @@ static bool each_line(FILE *file, events_fn *fn, void *arg)
     return is_going;
 }
 
-bool events_each(const struct config *config, events_fn *fn, void *arg, struct error *error)
+bool history_search(const struct config *config, struct slice octets, history_fn *fn, void *arg, struct error *error)
 {
     char path[4200];
     bool is_any = false, is_going = true;
@@ -42,8 +44,13 @@ bool events_each(const struct config *config, events_fn *fn, void *arg, struct e
         if (!file)
             continue;
         is_any = true;
-        is_going = each_line(file, fn, arg);
+        is_going = each_line(file, octets, fn, arg);
         (void)fclose(file);
     }
     return is_any || error_set(error, "%s: %s", config->events.file, strerrordesc_np(errno));
+}
+
+bool history_each(const struct config *config, history_fn *fn, void *arg, struct error *error)
+{
+    return history_search(config, SLICE(""), fn, arg, error);
 }

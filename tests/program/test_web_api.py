@@ -1,0 +1,236 @@
+"""The API: who may ask, what changes, what is sent; and what strangers and other pages can't do."""
+import base64
+import hashlib
+import json
+import stat
+
+import pytest
+
+from lib import mail
+from lib.ports import free_port
+from lib.web import Web, read_mail, web_config
+
+
+@pytest.fixture
+def api(relay_to, make_aio, make_server):
+    """A relay with the web process, whose mail goes to a server that takes it."""
+    server = make_aio()
+    web = Web(relay_to(server, {"web": web_config()}))
+    web.server = server
+    return web
+
+
+@pytest.fixture
+def stuck(relay_to):
+    """A relay whose mail waits: nobody listens where it goes."""
+    class Nobody:
+        address, port = "127.0.0.1", free_port()
+    web = Web(relay_to(Nobody(), {"web": web_config(), "queue": {"retry_first": "1h"}}))
+    for number in range(3):
+        web.relay.drop(f"m{number}.eml", mail.message(to=f"u{number}@d{number % 2}.test", subject=f"number {number}"))
+    web.relay.wait_events("deferred", 3)
+    return web
+
+
+def test_the_token_is_made_once_and_is_nobody_elses(api):
+    file = api.relay.root / "web.token"
+    token = api.token()
+    assert len(token) == 64 and stat.S_IMODE(file.stat().st_mode) == 0o600
+    api.relay.stop()
+    api.relay.start()
+    Web(api.relay)
+    assert api.token() == token
+    assert token not in api.relay.stderr_text() and token not in (api.relay.root / "Log" / "events.jsonl").read_text()
+
+
+def test_without_a_token_only_health_page_and_description_are_shown(api):
+    open_paths = {"/healthz": 200, "/readyz": 200, "/openapi.json": 200, "/admin/": 200, "/admin/admin.js": 200, "/admin": 303}
+    closed = ["/metrics", "/v1/status", "/v1/messages", "/v1/messages/0000000000000001", "/v1/badmail", "/v1/trace?q=a", "/v1/events",
+              "/v1/graph", "/v1/domains", "/v1/destinations"]
+    for path, code in open_paths.items():
+        assert api.get(path)[0] == code, path
+    for path in closed:
+        assert api.get(path)[0] == 401, path
+        assert api.get(path, {"Authorization": "Bearer " + "0" * 64})[0] == 401, path
+    assert api.ask("POST", "/v1/messages", b"{}", {"Content-Type": "application/json"})[0] == 401
+    assert api.ask("DELETE", "/v1/status")[0] == 405 and api.get("/v1/none", {"Authorization": "x"})[0] == 404
+
+
+def test_tokens_have_scopes(relay_to, make_aio):
+    tokens = {scope: hashlib.sha256(scope.encode()).hexdigest() for scope in ("read", "send", "manage", "read+send")}
+    web = Web(relay_to(make_aio(), {"web": web_config({"tokens": [f"t:{scope}:{digest}" for scope, digest in tokens.items()]})}))
+    message = {"from": "a@b.test", "to": "c@d.test"}
+    for scope in tokens:
+        assert web.api("GET", "/v1/status", token=scope)[0] == (200 if "read" in scope else 403)
+        assert web.api("POST", "/v1/messages", message, token=scope)[0] == (202 if "send" in scope else 403)
+        change = {"verb": "hold", "filter": {"domain": "x.test"}}
+        assert web.api("POST", "/v1/messages/change", change, token=scope)[0] == (200 if "manage" in scope else 403)
+
+
+def login(web):
+    status, headers, _ = web.ask("POST", "/admin/login", json.dumps({"token": web.token()}).encode(),
+                                 {"Content-Type": "application/json"})
+    assert status == 200
+    cookie = headers["Set-Cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+    return cookie.split(";")[0]
+
+
+CHANGE = json.dumps({"verb": "remove", "all": True}).encode()
+FOREIGN = [  # what a page of another site can make a browser send
+    ({"Content-Type": "application/json"}, 401),
+    ({"Content-Type": "text/plain"}, 401),
+    ({"Content-Type": "application/x-www-form-urlencoded"}, 401),
+    ({"Content-Type": "multipart/form-data; boundary=x"}, 401),
+    ({"Content-Type": "application/json", "Origin": "https://evil.test"}, 401),
+    ({"Content-Type": "application/json", "X-Mailroot": "1", "Origin": "https://evil.test"}, 401),
+    ({"Content-Type": "application/json", "X-Mailroot": "1", "Origin": "null"}, 401),
+    ({"Content-Type": "text/plain", "X-Mailroot": "1"}, 415),
+]
+
+
+def test_A1_another_page_changes_nothing(stuck):
+    cookie = login(stuck)
+    for headers, code in FOREIGN:
+        assert stuck.ask("POST", "/v1/messages/change", CHANGE, {"Cookie": cookie, **headers})[0] == code, headers
+        assert stuck.ask("POST", "/v1/messages", CHANGE, {"Cookie": cookie, **headers})[0] in (code, 415, 422), headers
+    for path in ("/v1/messages/change", "/admin/logout", "/v1/badmail/x"):
+        assert stuck.get(path, {"Cookie": cookie})[0] in (404, 405), path
+    assert stuck.relay.status()["messages"] == 3
+    ours = {"Cookie": cookie, "Content-Type": "application/json", "X-Mailroot": "1", "Origin": f"http://127.0.0.1:{stuck.port}"}
+    assert stuck.ask("POST", "/v1/messages/change", CHANGE, ours)[0] == 200
+    assert stuck.relay.status()["messages"] == 0
+    assert stuck.ask("POST", "/admin/logout", b"", ours)[0] == 200
+    assert stuck.get("/v1/status", {"Cookie": cookie})[0] == 401
+
+
+@pytest.mark.parametrize("host", ["evil.test", "localhost.evil.test", "", "127.0.0.1.evil.test:80", "169.254.1.1"])
+def test_A2_other_names_get_no_answer(api, host):
+    for path in ("/admin/", "/v1/status", "/metrics", "/healthz"):
+        answer = api.raw(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        assert answer.split(b" ")[1] in (b"421", b"400"), (path, answer)
+    assert api.get("/healthz", {"Host": f"localhost:{api.port}"})[0] == 200
+
+
+def test_A4_wrong_tokens_are_slowed_down(api):
+    codes = [api.ask("POST", "/admin/login", b'{"token": "x"}', {"Content-Type": "application/json"})[0] for _ in range(12)]
+    assert codes[:10] == [401] * 10 and 429 in codes[10:]
+
+
+def test_A6_ids_are_checked_before_use(stuck):
+    for path in ("..%2f..%2fetc", "0", "%00", "zzzzzzzzzzzzzzzz", "a" * 5000, "-1", "%ff"):
+        assert stuck.api("GET", f"/v1/messages/{path}")[0] in (400, 404, 414), path
+        assert stuck.api("GET", f"/v1/badmail/{path}")[0] in (400, 404, 414), path
+        assert stuck.api("POST", f"/v1/badmail/{path}", {})[0] in (400, 404, 414), path
+        assert stuck.api("DELETE", f"/v1/badmail/{path}")[0] in (400, 404, 414), path
+
+
+def test_the_queue_is_searched_and_changed(stuck):
+    status, found = stuck.api("GET", "/v1/messages")
+    assert status == 200 and len(found["messages"]) == 3 and not found["has_more"]
+    assert len(stuck.api("GET", "/v1/messages?domain=d0.test")[1]["messages"]) == 2
+    assert len(stuck.api("GET", "/v1/messages?recipient=u1*")[1]["messages"]) == 1
+    assert stuck.api("GET", "/v1/messages?limit=1")[1]["has_more"]
+    one = found["messages"][0]["id"]
+    for verb, state in (("hold", "held"), ("release", "queued"), ("retry", "queued")):
+        assert stuck.api("POST", "/v1/messages/change", {"verb": verb, "filter": {"ids": [one]}}) == (200, {"count": 1})
+        message = stuck.api("GET", f"/v1/messages/{one}")[1]["message"]
+        assert message["recipients"][0]["state"] == state and "Subject: number" in message["header"]
+    assert stuck.api("POST", "/v1/messages/change", {"verb": "reroute", "route": "127.0.0.1:1", "filter": {"ids": [one]}})[0] == 200
+    assert stuck.api("POST", "/v1/messages/change", {"verb": "remove", "filter": {}})[0] == 422
+    assert stuck.api("POST", "/v1/messages/change", {"verb": "explode", "all": True})[0] == 422
+    assert stuck.api("POST", "/v1/messages/change", {"verb": "remove", "filter": {"nonsense": 1, "ids": [one]}})[0] == 422
+    assert stuck.api("POST", "/v1/messages/change", {"verb": "remove", "filter": {"ids": [one]}})[0] == 200
+    story = stuck.api("GET", f"/v1/messages/{one}")[1]
+    assert "message" not in story and "removed" in [event["event"] for event in story["events"]]
+    destinations = {d["domain"]: d for d in stuck.api("GET", "/v1/destinations")[1]["destinations"]}
+    assert destinations["d1.test"]["messages"] == 1 and "refused" in destinations["d1.test"]["reply"].lower()
+
+
+def test_a_message_of_fields_is_sent_with_its_files(api):
+    status, answer = api.api("POST", "/v1/messages", {
+        "from": "Zo\xeb K\xf6nig <zoe@shop.test>", "to": ["Ann <ann@x.test>", "bob@x.test"], "bcc": "eve@x.test",
+        "subject": "Gr\xfc\xdfe", "text": "Hall\xf6chen", "html": "<p>Hall\xf6chen</p>", "reply_to": "desk@shop.test",
+        "attachments": [{"name": "\u7d50\u679c.bin", "type": "application/x-y", "content": base64.b64encode(b"\x00\xff").decode()}]})
+    assert status == 202 and answer["pickup"].endswith(".eml")
+    envelope = api.server.wait(1)[0]
+    message = read_mail(envelope.original_content)
+    assert sorted(envelope.rcpt_tos) == ["ann@x.test", "bob@x.test", "eve@x.test"] and envelope.mail_from == "zoe@shop.test"
+    assert message["Subject"] == "Gr\xfc\xdfe" and message["From"] == "Zo\xeb K\xf6nig <zoe@shop.test>" and message["Bcc"] is None
+    assert message.get_body(("plain",)).get_content().strip() == "Hall\xf6chen"
+    assert message.get_body(("html",)).get_content().strip() == "<p>Hall\xf6chen</p>"
+    attachment, = message.iter_attachments()
+    assert (attachment.get_filename(), attachment.get_content()) == ("\u7d50\u679c.bin", b"\x00\xff")
+
+
+def test_raw_octets_are_sent_as_they_are_once_for_each_key(api):
+    body = mail.message(subject="raw", body="dot\r\n.dot\r\n")
+    headers = {"Authorization": f"Bearer {api.token()}", "Content-Type": "message/rfc822", "Idempotency-Key": "k1"}
+    first = api.ask("POST", "/v1/messages?sender=s@x.test&recipient=r@y.test,%20q@y.test", body, headers)
+    again = api.ask("POST", "/v1/messages?sender=s@x.test&recipient=r@y.test,%20q@y.test", body, headers)
+    assert first[0] == again[0] == 202 and first[2] == again[2]
+    assert api.ask("POST", "/v1/messages?sender=s@x.test&recipient=r@y.test", body, {**headers, "Idempotency-Key": "k2"})[0] == 202
+    envelopes = api.server.wait(2)
+    assert {tuple(envelope.rcpt_tos) for envelope in envelopes} == {("r@y.test", "q@y.test"), ("r@y.test",)}
+    assert b"\r\n.dot\r\n" in envelopes[0].original_content
+
+
+BAD_FIELDS = [
+    {}, {"to": "a@b.test"}, {"from": "a@b.test"}, {"from": "a@b.test", "to": "@"}, {"from": "a@b.test, c@d.test", "to": "a@b.test"},
+    {"from": "a@b.test", "to": "a@b.test", "subject": "x\r\nBcc: e@f.test"}, {"from": "a@b.test", "to": "a@b.test", "headers": {}},
+    {"from": "a@b.test", "to": "a@b.test", "attachments": [{"name": "x"}]}, {"from": "a@b.test", "to": ["a@b.test", 7]},
+    {"from": "a@b.test", "to": "a@b.test", "attachments": [{"name": "x", "content": "%%%%"}]}, {"from": 7, "to": "a@b.test"},
+]
+
+
+def test_fields_that_make_no_message_are_refused_with_a_reason(api):
+    for fields in BAD_FIELDS:
+        status, answer = api.api("POST", "/v1/messages", fields)
+        assert status == 422 and answer["error"], fields
+    for body in (b"", b"[]", b"{", b"\xff", b'{"from": "a@b.test", "from": "c@d.test"}', b"[" * 100000):
+        assert api.ask("POST", "/v1/messages", body, {"Authorization": f"Bearer {api.token()}", "Content-Type": "application/json"})[0] == 422
+    assert not api.server.envelopes and not api.relay.waiting()
+
+
+def test_badmail_is_shown_mended_and_sent(api):
+    api.relay.drop("broken.eml", b"To: c@d.test\r\nSubject: <b>x</b>\r\n\r\nhi\r\n")
+    api.relay.wait_event("refused")
+    listed = api.api("GET", "/v1/badmail")[1]["badmail"]
+    assert len(listed) == 1 and "sender" in listed[0]["reason"] and listed[0]["file"] == "broken.eml"
+    name = listed[0]["name"]
+    shown = api.api("GET", f"/v1/badmail/{name}")[1]
+    assert shown["message"].startswith("To: c@d.test")
+    status, answer = api.api("POST", f"/v1/badmail/{name}", {"message": "From: a@b.test\r\n" + shown["message"]})
+    assert status == 202 and answer["removed"]
+    assert read_mail(api.server.wait(1)[0].original_content)["From"] == "a@b.test"
+    assert api.api("GET", "/v1/badmail")[1] == {"badmail": [], "total": 0}
+    assert api.api("DELETE", f"/v1/badmail/{name}")[0] == 404
+
+
+def test_what_happened_is_counted_told_and_drawn(api):
+    api.relay.send("a.eml", mail.message(to="c@d.test"))
+    metrics = api.get("/metrics", {"Authorization": f"Bearer {api.token()}"})[2].decode()
+    assert "mailroot_up 1\n" in metrics and 'mailroot_delivery_seconds_bucket{le="+Inf"}' in metrics
+    events = api.api("GET", "/v1/trace?q=a.eml")[1]["events"]
+    assert [event["event"] for event in events][0] == "taken" and "delivered" in [event["event"] for event in events]
+    for span in ("hour", "day", "month"):
+        graph = api.api("GET", f"/v1/graph?span={span}")[1]
+        assert len(graph["points"]) in (60, 96, 120)
+    assert api.api("GET", "/v1/graph?span=year")[0] == 400
+    assert api.api("GET", "/v1/status")[1]["hostname"] == "relay.test"
+    assert api.api("GET", "/v1/domains")[1]["routes"][0]["domain"] == "*"
+
+
+def test_events_are_pushed_as_they_happen(api):
+    import http.client
+    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=20)
+    connection.request("GET", "/v1/events", headers={"Authorization": f"Bearer {api.token()}"})
+    answer = connection.getresponse()
+    assert answer.status == 200 and answer.headers["Content-Type"] == "text/event-stream"
+    assert answer.readline().startswith(b"retry")
+    api.relay.send("a.eml", mail.message(to="c@d.test"))
+    seen = b""
+    while b'"delivered"' not in seen:
+        seen += answer.read1(4096)
+    connection.close()
+    assert b"event: mail\ndata: {" in seen
