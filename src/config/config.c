@@ -267,6 +267,8 @@ static void check_w3c_fields(struct load *load)
         (void)error_set(&error, "\"%s\": a field of IIS's log was expected, as date, time, c-ip, cs-method, sc-status", fields->items[i]);
         complain(load, "w3c.fields", error.text);
     }
+}
+
 static void check_web(struct load *load)
 {
     struct error error;

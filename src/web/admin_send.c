@@ -74,7 +74,7 @@ void admin_forget_sent(struct admin *admin)
 struct sending {
     struct arena *arena;
     const struct config *config;
-    struct slice recipients[RECIPIENTS_MAX];
+    struct submission_recipient recipients[RECIPIENTS_MAX];
     size_t recipient_count;
     struct slice sender;
     struct letter_file files[FILES_MAX];
@@ -93,7 +93,7 @@ static bool add_recipients(struct sending *sending, struct slice text, struct sl
             return error_set(error, "more than %d recipients", RECIPIENTS_MAX);
         address_qualify(sending->arena, slice_of(sending->config->default_domain), &list.items[i]);
         struct slice address = list.items[i].text;
-        sending->recipients[sending->recipient_count++] = address;
+        sending->recipients[sending->recipient_count++].address = address;
         struct slice mailbox = letter_mailbox(sending->arena, list.items[i].display, address);
         if (ret_header)
             *ret_header = slice_is_absent(*ret_header)

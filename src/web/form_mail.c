@@ -53,7 +53,10 @@ bool form_mail_submit(struct arena *arena, const struct config *config, struct s
     letter->from = sender;
     if (slice_is_absent(letter->to))
         letter->to = join(arena, recipients, count);
-    struct submission submission = {.sender = letter->is_auto_reply ? SLICE("") : from[0], .recipients = recipients,
+    struct submission_recipient *to_whom = arena_alloc(arena, count * sizeof *to_whom);
+    for (size_t i = 0; i < count; i++)
+        to_whom[i].address = recipients[i];
+    struct submission submission = {.sender = letter->is_auto_reply ? SLICE("") : from[0], .recipients = to_whom,
                                     .recipient_count = count};
     bool is_done = letter_compose(letter, &message, error);
     submission.message = buf_slice(&message);

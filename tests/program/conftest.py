@@ -1,6 +1,7 @@
 """Fixtures: each gives a maker, and closes what was made when the test is over."""
 import pathlib
 import sys
+import tempfile
 
 import pytest
 
@@ -63,6 +64,15 @@ make_aio = maker(AioSink)
 make_sink = maker(Sink)
 make_postfix = maker(PostfixReceiver)
 make_judge = maker(PostfixJudge)
+
+
+@pytest.fixture
+def site_folder():
+    """A folder for pages that the web process, another user, may read."""
+    with tempfile.TemporaryDirectory(prefix="mailroot-site-") as folder:
+        path = pathlib.Path(folder)
+        path.chmod(0o755)
+        yield path
 
 
 def everything_to(server):

@@ -76,14 +76,11 @@ CONFIRMATIONS = [("confirm.htm", ["Zo\xeb", "zoe@visitor.test"]), ("design/bush/
 
 
 @pytest.mark.parametrize("name,values", CONFIRMATIONS, ids=[row[0] for row in CONFIRMATIONS])
-def test_a_real_confirmation_page_shows_what_was_typed(relay_to, make_aio, corpora, tmp_path, name, values):
-    tmp_path.chmod(0o755)
-    for folder in tmp_path.parents[:2]:
-        folder.chmod(0o755)
-    (tmp_path / "ok.htm").write_bytes((corpora / "frontpage" / "tiisetso" / name).read_bytes())
-    (tmp_path / "form.htm").write_text('<form action="--WEBBOT-SELF--"><!--webbot bot=SaveResults S-Email-Address="a@b.test" '
+def test_a_real_confirmation_page_shows_what_was_typed(relay_to, make_aio, corpora, site_folder, name, values):
+    (site_folder / "ok.htm").write_bytes((corpora / "frontpage" / "tiisetso" / name).read_bytes())
+    (site_folder / "form.htm").write_text('<form action="--WEBBOT-SELF--"><!--webbot bot=SaveResults S-Email-Address="a@b.test" '
                                        'U-Confirmation-Url="ok.htm" --><input name=name></form>')
-    web = Web(relay_to(make_aio(), {"web": web_config({"pages": str(tmp_path)})}))
+    web = Web(relay_to(make_aio(), {"web": web_config({"pages": str(site_folder)})}))
     fields = {"name": "Zo\xeb", "email": "zoe@visitor.test", "email_address": "zoe@visitor.test"}
     status, _, text = web.post("/_vti_bin/shtml.dll/form.htm", fields, charset="cp1252")
     assert status == 200

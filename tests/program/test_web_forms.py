@@ -22,21 +22,17 @@ FIELDS = {"VTI-GROUP": "0", "name": "Zo\xeb", "email": "zoe@visitor.test", "topi
 
 
 @pytest.fixture
-def site(relay_to, make_aio, tmp_path_factory):
+def site(relay_to, make_aio, site_folder):
     """site({path: text}, {config changes}): a web process that gives these pages out, and who gets its mail."""
     def create(pages, changes=None):
-        folder = tmp_path_factory.mktemp("site")
-        for path in (folder, *folder.parents):
-            if path.stat().st_uid == folder.stat().st_uid and path != path.parent and "pytest" in str(path):
-                path.chmod(0o755)
         for name, text in pages.items():
-            path = folder / name
+            path = site_folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text if isinstance(text, bytes) else text.encode("latin-1"))
         server = make_aio()
-        relay = relay_to(server, {"web": web_config({"pages": str(folder), **(changes or {})})})
+        relay = relay_to(server, {"web": web_config({"pages": str(site_folder), **(changes or {})})})
         web = Web(relay)
-        web.server, web.folder = server, folder
+        web.server, web.folder = server, site_folder
         return web
     return create
 

@@ -18,6 +18,7 @@ function make(name, attributes, ...children) {
 function toast(text) {
   const shown = make('div', { class: 'toast' }, text);
   $('toasts').append(shown);
+  while ($('toasts').children.length > 3) $('toasts').firstChild.remove();
   setTimeout(() => shown.remove(), 6000);
 }
 
@@ -34,7 +35,12 @@ async function ask(method, path, body, type) {
 }
 
 async function attempt(work) {
-  try { return await work(); } catch (fault) { toast(fault.message); return null; }
+  try {
+    return await work();
+  } catch (fault) {
+    if (current !== 'login') toast(fault.message);
+    return null;
+  }
 }
 
 function confirmed(title, text, yes, label) {
@@ -103,8 +109,8 @@ async function showStatus() {
   $('figures').replaceChildren(
     figure('in the queue', status.messages), figure('due', status.due), figure('held', status.held),
     figure('oldest', status.oldest_ms ? length(status.now_ms - status.oldest_ms) : '–'),
-    figure('delivered, last minutes', last.delivered), figure('put off', last.deferred), figure('bounced', last.bounced, last.bounced > 0),
-    figure('to Badmail', last.refused + last.badmail, last.refused + last.badmail > 0),
+    figure('delivered lately', last.delivered), figure('put off lately', last.deferred), figure('bounced lately', last.bounced, last.bounced > 0),
+    figure('to Badmail lately', last.refused + last.badmail, last.refused + last.badmail > 0),
     figure('connections', status.connections), figure('octets', size(status.octets)));
 }
 
@@ -126,15 +132,17 @@ function svg(name, attributes, text) {
   return element;
 }
 
+const graphWidth = () => Math.max(300, $('graph-mail').clientWidth);
+
 function frame(points, top, format, label) {
-  const picture = svg('svg', { viewBox: '0 0 800 150', preserveAspectRatio: 'none', role: 'img', 'aria-label': label });
+  const picture = svg('svg', { viewBox: `0 0 ${graphWidth()} 150`, role: 'img', 'aria-label': label });
   const time = (at) => {
     const date = new Date(points[at].time * 1000);
     return span === 'month' ? date.toLocaleDateString() : date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
   };
-  for (const part of [0, 0.5, 1]) picture.append(svg('line', { x1: 0, x2: 800, y1: 130 - 115 * part, y2: 130 - 115 * part }));
+  for (const part of [0, 0.5, 1]) picture.append(svg('line', { x1: 0, x2: graphWidth(), y1: 130 - 115 * part, y2: 130 - 115 * part }));
   picture.append(svg('text', { x: 2, y: 12 }, format(top)), svg('text', { x: 2, y: 146 }, time(0)),
-    svg('text', { x: 798, y: 146, 'text-anchor': 'end' }, time(points.length - 1)));
+    svg('text', { x: graphWidth() - 2, y: 146, 'text-anchor': 'end' }, time(points.length - 1)));
   return picture;
 }
 
@@ -142,7 +150,7 @@ async function showGraphs() {
   const { points } = await ask('GET', `/v1/graph?span=${span}`);
   const kinds = ['delivered', 'deferred', 'bounced'];
   const total = (p) => kinds.reduce((sum, kind) => sum + p[kind], 0);
-  const top = Math.max(1, ...points.map(total)), width = 800 / points.length;
+  const top = Math.max(1, ...points.map(total)), width = graphWidth() / points.length;
   const sums = kinds.map((kind) => `${points.reduce((sum, p) => sum + p[kind], 0)} ${kind}`).join(', ');
   const bars = frame(points, top, (n) => String(n), `Over the last ${span}: ${sums}`);
   points.forEach((point, at) => {
