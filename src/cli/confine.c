@@ -4,6 +4,7 @@
 #include "cli/command.h"
 #include "sandbox/sandbox.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,4 +99,26 @@ bool confine_listener(const struct config *config, struct error *error)
     add(&list, config->pickup.dir, SANDBOX_DROP);
     list_readable(config, &list);
     return enter(SANDBOX_LISTENER, &list, error);
+}
+
+bool confine_gateway(const struct config *config, struct error *error)
+{
+    struct path_list list = {0};
+    char badmail[4200];
+    if (!config->is_sandboxed)
+        return true;
+    (void)snprintf(badmail, sizeof badmail, "%s/Badmail", config->root);
+    add(&list, badmail, SANDBOX_WRITE);
+    add(&list, config->pickup.dir, SANDBOX_DROP);
+    add(&list, config->web.results, SANDBOX_WRITE);
+    add(&list, config->web.token_file, SANDBOX_READ);
+    if (config->web.pages)
+        add(&list, config->web.pages, SANDBOX_READ);
+    if (config->web.certificate)
+        add(&list, config->web.certificate, SANDBOX_READ);
+    if (config->web.key)
+        add(&list, config->web.key, SANDBOX_READ);
+    add_folder_of(&list, config->events.file, SANDBOX_READ);
+    list_readable(config, &list);
+    return enter(SANDBOX_GATEWAY, &list, error);
 }

@@ -7,5 +7,6 @@
 
 MUST_USE bool confine_relay(const struct config *config, struct error *error);
 MUST_USE bool confine_listener(const struct config *config, struct error *error); /* it can make files in Pickup */
+MUST_USE bool confine_gateway(const struct config *config, struct error *error); /* and read Log, pages, change Badmail */
 
 #endif

@@ -1,5 +1,6 @@
 #include "cli/run_web.h"
 
+#include "cli/confine.h"
 #include "cli/identity.h"
 #include "cli/supervise.h"
 #include "web/server.h"
@@ -46,7 +47,8 @@ int run_web_main(const struct command_options *options)
     signal(SIGPIPE, SIG_IGN);
     (void)umask(027);
     int fd = web_bind(config, &error);
-    if (fd < 0 || !identity_become(config, &error) || !web_start(config, fd, &web, &error)) {
+    if (fd < 0 || !identity_become(config, &error) || !web_prepare(config, &error)
+        || !confine_gateway(config, &error) || !web_start(config, fd, &web, &error)) {
         code = command_fail("run", EX_CONFIG, "web: %s", error.text);
     } else {
         code = wait_for_end(options, &ends);

@@ -47,7 +47,8 @@ static const struct { const char *sets[12]; } table[SANDBOX_ROLE_COUNT] = {
     [SANDBOX_RELAY] = {{process, memory, times, descriptors, files, folders, sockets, connecting, accepting}},
     /* The C library's resolver and the pickup writer need connections to nobody. */
     [SANDBOX_LISTENER] = {{process, memory, times, descriptors, files, sockets, accepting}},
-    [SANDBOX_GATEWAY] = {{process, memory, times, descriptors, files, sockets, accepting}},
+    /* It asks the relay by a UNIX socket, lists and empties Badmail. */
+    [SANDBOX_GATEWAY] = {{process, memory, times, descriptors, files, folders, sockets, connecting, accepting}},
 };
 
 /* The first word of a set; false at its end. */

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "web/access.h"
 #include "web/admin.h"
 #include "web/frontpage.h"
 #include "web/rate.h"
@@ -346,6 +347,18 @@ int web_bind(const struct config *config, struct error *error)
         return -1;
     }
     return fd;
+}
+
+bool web_prepare(const struct config *config, struct error *error)
+{
+    struct access *access = NULL;
+    if (config->web.pages && !file_make_folder(config->web.results, 0750, error))
+        return false;
+    if (config->web.is_admin && !access_open(config, &access, error))
+        return false;
+    if (access)
+        access_close(&access);
+    return true;
 }
 
 static bool read_pem(const char *path, struct buf *out, struct error *error)

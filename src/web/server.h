@@ -17,6 +17,8 @@ struct web;
 
 /* The socket for web.listen, ready; -1 with an error. For a caller who may still bind low ports. */
 int web_bind(const struct config *config, struct error *error);
+/* Makes what must be there first: the token, the folder of results. As the user, before the sandbox. */
+MUST_USE bool web_prepare(const struct config *config, struct error *error);
 /* Takes the socket over. */
 MUST_USE bool web_start(const struct config *config, int listen_fd, struct web **ret_web, struct error *error);
 void web_stop(struct web **web);
