@@ -135,8 +135,21 @@ static void make_absolute(char **path, const char *root, const char *standard)
     *path = buf_take(&whole);
 }
 
+/* The word "hostname" stands for it, so that one config does for many machines. */
+static void name_ourselves(struct config *config)
+{
+    for (size_t i = 0; i < config->local.domains.count; i++) {
+        char **item = &config->local.domains.items[i];
+        if (strcmp(*item, "hostname") != 0)
+            continue;
+        free(*item);
+        *item = mem_copy_text(config->hostname);
+    }
+}
+
 void routes_complete(struct config *config)
 {
+    name_ourselves(config);
     add_local_domains(config);
     for (size_t i = 0; i < config->route_count; i++) {
         struct config_route *route = &config->routes[i];
