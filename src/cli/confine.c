@@ -62,6 +62,7 @@ static void list_writable(const struct config *config, struct path_list *list)
     if (config->receipts.is_on)
         add(list, config->receipts.dir, SANDBOX_WRITE);
     add_folder_of(list, config->events.file, SANDBOX_WRITE);
+    add(list, config->w3c.dir, SANDBOX_WRITE);
     for (size_t i = 0; i < config->route_count; i++) {
         add(list, config->routes[i].drop_dir, SANDBOX_WRITE);
         add_pattern(list, config->routes[i].maildir, SANDBOX_WRITE);

@@ -12,7 +12,7 @@
 bool identity_make_folders(const struct config *config, struct error *error)
 {
     static const struct { const char *name; mode_t mode; } folders[] = {
-        {"Queue", 0700}, {"Badmail", 0750}, {"Log", 0750}, {"Drop", 0750},
+        {"Queue", 0700}, {"Badmail", 0750}, {"Log", 0750}, {"Drop", 0770},
     };
     char path[4096];
     struct stat is;

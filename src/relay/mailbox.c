@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NAMES_MAX = 100, DROP_MODE = 02770, COMPARED_SIZE = 64 * 1024 };
+enum { NAMES_MAX = 100, DROP_MODE = 0770, COMPARED_SIZE = 64 * 1024 };
 
 /* ---- whose ---- */
 
