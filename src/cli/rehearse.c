@@ -120,6 +120,8 @@ static bool make_place(struct rehearsal *r, struct error *error)
     free(r->config->events.file);
     r->config->events.file = mem_copy_text(r->events_file);
     r->config->events.is_stdout = false;
+    free(r->config->w3c.dir);
+    r->config->w3c.dir = NULL;
     return mkdir(r->badmail_dir, 0700) == 0 || error_set_errno(error, r->badmail_dir);
 }
 
