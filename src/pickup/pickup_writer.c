@@ -4,20 +4,26 @@
 #include "os/clock.h"
 #include "os/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TRIES_MAX = 100 };
+enum { TRIES_MAX = 100, SPREAD = 16 };
 
 struct pickup_folder {
     char *dir;
     int path_fd;            /* O_PATH: names are made under it */
+    int spread[SPREAD];     /* S7: where files are made, in turn; path_fd if not spread */
+    atomic_uint turn;
     int sync_fd;            /* -1: closed to us for reading (S3) */
     pthread_mutex_t mutex;
     pthread_cond_t synced;
@@ -27,7 +33,7 @@ struct pickup_folder {
 
 struct pickup_file {
     struct pickup_folder *folder;
-    int fd;
+    int fd, made_in;        /* made_in: the folder that `hidden` is in */
     bool is_named;          /* renamed: not to be removed */
     char hidden[PICKUP_WRITER_NAME_SIZE];
 };
@@ -59,10 +65,63 @@ struct pickup_folder *pickup_folder_open(const char *dir, struct error *error)
     struct pickup_folder *folder = mem_alloc(sizeof *folder);
     folder->dir = mem_copy_text(dir);
     folder->path_fd = path_fd;
+    for (size_t i = 0; i < SPREAD; i++)
+        folder->spread[i] = path_fd;
     folder->sync_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     (void)pthread_mutex_init(&folder->mutex, NULL);
     (void)pthread_cond_init(&folder->synced, NULL);
     return folder;
+}
+
+/* The folder `name` in `parent`, made if it isn't there; -1 if it can't be. */
+static int open_sub_folder(int parent, const char *name, struct error *error)
+{
+    if (mkdirat(parent, name, 0700) != 0 && errno != EEXIST) {
+        (void)error_set_errno(error, name);
+        return -1;
+    }
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        (void)error_set_errno(error, name);
+    return fd;
+}
+
+/* Folders made in one with this flag don't follow it into its group (chattr(1) +T). Others than ext4 know no such thing. */
+static void mark_as_top(int fd)
+{
+    int flags = 0;
+    if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && !(flags & FS_TOPDIR_FL)) {
+        flags |= FS_TOPDIR_FL;
+        (void)ioctl(fd, FS_IOC_SETFLAGS, &flags); /* slower without */
+    }
+}
+
+static void remove_left_over(int fd)
+{
+    DIR *entries = fdopendir(dup(fd));
+    for (struct dirent *entry; entries && (entry = readdir(entries));)
+        (void)unlinkat(fd, entry->d_name, 0); /* "." and ".." can't be */
+    if (entries)
+        closedir(entries);
+}
+
+bool pickup_folder_spread(struct pickup_folder *folder, struct error *error)
+{
+    int top = open_sub_folder(folder->path_fd, ".new", error);
+    if (top >= 0)
+        mark_as_top(top);
+    for (int i = 0; top >= 0 && i < SPREAD; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "%d", i);
+        int fd = open_sub_folder(top, name, error);
+        if (fd < 0)
+            break;
+        remove_left_over(fd);
+        folder->spread[i] = fd;
+    }
+    if (top >= 0)
+        close(top);
+    return folder->spread[SPREAD - 1] != folder->path_fd || error_prefix(error, "%s/.new", folder->dir);
 }
 
 void pickup_folder_close(struct pickup_folder **folder)
@@ -70,6 +129,9 @@ void pickup_folder_close(struct pickup_folder **folder)
     struct pickup_folder *f = *folder;
     if (!f)
         return;
+    for (size_t i = 0; i < SPREAD; i++)
+        if (f->spread[i] != f->path_fd)
+            close(f->spread[i]);
     close(f->path_fd);
     if (f->sync_fd >= 0)
         close(f->sync_fd);
@@ -88,7 +150,8 @@ struct pickup_file *pickup_file_begin(struct pickup_folder *folder, const struct
         return NULL;
     struct pickup_file *file = mem_alloc(sizeof *file);
     file->folder = folder;
-    file->fd = create_hidden(folder->path_fd, file->hidden, error);
+    file->made_in = folder->spread[atomic_fetch_add(&folder->turn, 1) % SPREAD];
+    file->fd = create_hidden(file->made_in, file->hidden, error);
     submission_put_envelope(&envelope, submission);
     if (file->fd < 0 || !file_write_all(file->fd, buf_slice(&envelope), error)) {
         (void)error_prefix(error, "%s", folder->dir);
@@ -134,7 +197,7 @@ static bool commit(struct pickup_file *file, char ret_name[PICKUP_WRITER_NAME_SI
     if (fsync(file->fd) != 0)
         return error_set_errno(error, "fsync");
     (void)snprintf(ret_name, PICKUP_WRITER_NAME_SIZE, "%.70s.eml", file->hidden + strlen(".mailroot-"));
-    if (renameat2(folder->path_fd, file->hidden, folder->path_fd, ret_name, RENAME_NOREPLACE) != 0)
+    if (renameat2(file->made_in, file->hidden, folder->path_fd, ret_name, RENAME_NOREPLACE) != 0)
         return error_set_errno(error, "rename");
     file->is_named = true;
     return (folder->sync_fd >= 0 ? sync_together(folder) : syncfs(file->fd) == 0) || error_set_errno(error, "sync");
@@ -153,7 +216,7 @@ void pickup_file_abandon(struct pickup_file **file)
     if (!f)
         return;
     if (f->fd >= 0 && !f->is_named)
-        (void)unlinkat(f->folder->path_fd, f->hidden, 0);
+        (void)unlinkat(f->made_in, f->hidden, 0);
     if (f->fd >= 0)
         close(f->fd);
     free(f);

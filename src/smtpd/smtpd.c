@@ -223,7 +223,7 @@ static bool start(struct smtpd *smtpd, struct error *error)
     smtpd->folder = pickup_folder_open(config->pickup.dir, error);
     smtpd->base = event_base_new();
     smtpd->post = smtpd->base ? post_create(error) : NULL;
-    if (!smtpd->folder || !smtpd->post || !post_attach(smtpd->post, smtpd->base, error))
+    if (!smtpd->folder || !pickup_folder_spread(smtpd->folder, error) || !smtpd->post || !post_attach(smtpd->post, smtpd->base, error))
         return false;
     smtpd->pool = pool_create(config->smtp.writers, smtpd->post, error);
     return smtpd->pool && (watch_all(smtpd) || error_set(error, "can't watch the sockets"));

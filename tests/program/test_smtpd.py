@@ -395,7 +395,8 @@ def test_no_space_is_452_and_nothing_is_left(make_listener):
         with Talk(ports["mail"]) as talk:
             talk.envelope()
             assert talk.say(MESSAGE + ("x" * 900 + "\r\n") * 200 + ".").startswith("452 4.3.1")
-            assert sorted(os.listdir(relay.pickup)) == [".fill", ".taken"]
+            assert sorted(os.listdir(relay.pickup)) == [".fill", ".new", ".taken"]
+            assert not [path for path in (relay.pickup / ".new").rglob("*") if path.is_file()]
             (relay.pickup / ".fill").unlink()
             assert talk.codes("MAIL FROM:<>", "RCPT TO:<a@ours.test>", "DATA", MESSAGE + ".") == [250, 250, 354, 250]
         relay.stop()
