@@ -36,7 +36,7 @@ int run_smtp_main(const struct command_options *options)
     identity_raise_limits();
     struct smtpd *smtpd = smtpd_open(config, &error);
     if (!smtpd || !identity_make_folders(config, &error) || !identity_become(config, &error)
-        || !confine_listener(config, &error)
+        || !smtpd_open_folder(smtpd, &error) || !confine_listener(config, &error)
         || !smtpd_run(smtpd, may_reload, (void *)(uintptr_t)options, &how, &error))
         code = command_fail("smtp", EX_CONFIG, "%s", error.text);
     else if (how == SMTPD_RELOADS)

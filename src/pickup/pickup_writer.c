@@ -124,6 +124,21 @@ bool pickup_folder_spread(struct pickup_folder *folder, struct error *error)
     return folder->spread[SPREAD - 1] != folder->path_fd || error_prefix(error, "%s/.new", folder->dir);
 }
 
+void pickup_folder_settle(struct pickup_folder *folder)
+{
+    char name[PICKUP_WRITER_NAME_SIZE];
+    int fd = create_hidden(folder->spread[0], name, NULL);
+    bool is_fine = fd >= 0 && renameat2(folder->spread[0], name, folder->path_fd, name, RENAME_NOREPLACE) == 0;
+    if (fd >= 0)
+        close(fd);
+    (void)unlinkat(is_fine ? folder->path_fd : folder->spread[0], name, 0);
+    for (size_t i = 0; !is_fine && i < SPREAD; i++) {
+        if (folder->spread[i] != folder->path_fd)
+            close(folder->spread[i]);
+        folder->spread[i] = folder->path_fd;
+    }
+}
+
 void pickup_folder_close(struct pickup_folder **folder)
 {
     struct pickup_folder *f = *folder;

@@ -60,6 +60,8 @@ struct pickup_file;
 MUST_USE struct pickup_folder *pickup_folder_open(const char *dir, struct error *error);
 /* S7; for the one process that may: what an earlier one left there half-made is removed. */
 MUST_USE bool pickup_folder_spread(struct pickup_folder *folder, struct error *error);
+/* Once a sandbox was entered: if it lets no file out of .new (landlock before Linux 5.19), they are made in Pickup itself. */
+void pickup_folder_settle(struct pickup_folder *folder);
 void pickup_folder_close(struct pickup_folder **folder);
 MUST_USE struct pickup_file *pickup_file_begin(struct pickup_folder *folder, const struct submission *submission,
                                                struct error *error);

@@ -84,6 +84,12 @@ struct smtpd *smtpd_open(const struct config *config, struct error *error)
     return smtpd;
 }
 
+bool smtpd_open_folder(struct smtpd *smtpd, struct error *error)
+{
+    smtpd->folder = pickup_folder_open(smtpd->config->pickup.dir, error);
+    return smtpd->folder && pickup_folder_spread(smtpd->folder, error);
+}
+
 /* ---- accepting ---- */
 
 static void watch_listeners(struct smtpd *smtpd, bool is_on)
@@ -218,12 +224,12 @@ static bool start(struct smtpd *smtpd, struct error *error)
     const struct config *config = smtpd->config;
     const struct clients_limits limits = {config->smtp.connections_per_client, config->smtp.connections_per_minute,
                                           config->smtp.messages_per_minute};
+    pickup_folder_settle(smtpd->folder);
     (void)evthread_use_pthreads(); /* post_send() wakes the loop through an eventfd */
     smtpd->clients = clients_create(&limits);
-    smtpd->folder = pickup_folder_open(config->pickup.dir, error);
     smtpd->base = event_base_new();
     smtpd->post = smtpd->base ? post_create(error) : NULL;
-    if (!smtpd->folder || !pickup_folder_spread(smtpd->folder, error) || !smtpd->post || !post_attach(smtpd->post, smtpd->base, error))
+    if (!smtpd->post || !post_attach(smtpd->post, smtpd->base, error))
         return false;
     smtpd->pool = pool_create(config->smtp.writers, smtpd->post, error);
     return smtpd->pool && (watch_all(smtpd) || error_set(error, "can't watch the sockets"));

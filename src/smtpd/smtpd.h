@@ -19,6 +19,8 @@ struct smtpd;
 MUST_USE struct smtpd *smtpd_open(const struct config *config, struct error *error);
 enum smtpd_end { SMTPD_ENDED, SMTPD_RELOADS };
 typedef bool smtpd_reload_fn(void *arg); /* HUP: whether the config as it is now is without mistakes */
+/* Once the user is the one it will stay, before a sandbox is entered. */
+MUST_USE bool smtpd_open_folder(struct smtpd *smtpd, struct error *error);
 /* Serves until TERM or INT, or a HUP that `may_reload` agrees to. False if it can't start. */
 MUST_USE bool smtpd_run(struct smtpd *smtpd, smtpd_reload_fn *may_reload, void *arg, enum smtpd_end *ret_end,
                         struct error *error);
