@@ -35,3 +35,10 @@ def test_the_defaults_are_a_config(tmp_path):
     (tmp_path / "all.conf").write_text("\n".join(line[2:] for line in lines.splitlines() if not line.endswith('""')))
     done = subprocess.run([BINARY, "check", "-c", tmp_path / "all.conf"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_way_to_build_names_the_same_libraries():
+    wanted = {name for name in re.findall(r"\b(?:lib[\w.+-]+-dev|uthash-dev)\b", (TREE / "check").read_text())} - {"libcmocka-dev"}
+    assert len(wanted) > 10
+    for place in ("quickstart", "packaging/Dockerfile", "debian/control"):
+        assert [name for name in sorted(wanted) if name not in (TREE / place).read_text()] == [], place
