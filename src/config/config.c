@@ -1,6 +1,7 @@
 #include "config/config.h"
 
 #include "base/mem.h"
+#include "config/forms.h"
 #include "config/keys.h"
 #include "config/parse.h"
 #include "config/routes.h"
@@ -75,6 +76,9 @@ static void set(struct load *load, const char *name, struct slice text)
     const struct config_key *key = key_find(slice_of(name));
     if (strncmp(name, "route.", 6) == 0) {
         if (!routes_set(load->config, slice_of(name + 6), text, &error))
+            complain(load, name, error.text);
+    } else if (strncmp(name, "form.", 5) == 0) {
+        if (!forms_set(load->config, slice_of(name + 5), text, &error))
             complain(load, name, error.text);
     } else if (strncmp(name, "dns.hosts.", 10) == 0)
         set_host(load, name + 10, text);
@@ -276,6 +280,8 @@ static void check_web(struct load *load)
     load->place = load->config->file ? load->config->file : "settings";
     if (!web_check(load->config, &key, &error))
         complain(load, key, error.text);
+    if (!forms_check(load->config, &error))
+        complain(load, "form", error.text);
 }
 
 static void default_path(char **path, const char *root, const char *name)
@@ -377,6 +383,7 @@ void config_destroy(struct config **config)
     for (size_t i = 0; i < config_key_count; i++)
         value_clear(&config_keys[i], (char *)c);
     routes_clear(c);
+    forms_clear(c);
     aliases_destroy(&c->aliases);
     free(c->file);
     free(c);

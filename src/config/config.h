@@ -43,6 +43,20 @@ struct config_route {         /* route "example.com" { … }; "*.example.com" it
     int64_t rate_interval_ms; /* from rate = "10/1s": least time between two messages of a site; 0 = no limit */
 };
 
+struct config_form {          /* form "name" { … }: an endpoint /forms/NAME of the web process */
+    char *name;
+    char *to;                 /* addresses */
+    char *subject, *text;     /* {field} is what was typed there, {fields} all of it; NULL: the form's name, all fields */
+    char *reply_to;           /* the field with the visitor's address; NULL = none */
+    char *redirect;           /* a path of the site; NULL = a page of ours */
+    char *honeypot;           /* a field that must stay empty; NULL = none */
+    char *auto_answer, *auto_subject; /* to the visitor; NULL = none */
+    struct config_list required, origins, file_types;
+    int files_max;
+    bool needs_token;
+    int64_t least_ms;         /* from the token to the post */
+};
+
 struct config {
     char *file;               /* absent: embedded defaults */
     char *root;               /* the Mailroot folder, absolute */
@@ -113,6 +127,8 @@ struct config {
         int posts_per_minute, connections;
         int64_t timeout_ms;          /* a request's first to last octet */
     } web;
+    struct config_form *forms;
+    size_t form_count;
     struct config_route *routes;
     size_t route_count;
 };

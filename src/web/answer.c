@@ -48,4 +48,5 @@ void answer_finish(struct answer *answer)
     buf_finish(&answer->body);
     buf_finish(&answer->location);
     buf_finish(&answer->cookie);
+    buf_finish(&answer->origin);
 }

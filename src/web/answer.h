@@ -8,7 +8,7 @@ struct answer {
     unsigned status;
     const char *type;   /* with charset; ours or a static text */
     struct buf body;
-    struct buf location, cookie; /* empty: none; no control octets */
+    struct buf location, cookie, origin; /* empty: none; no control octets; origin: who else may read it (CORS) */
     bool is_foreign_page; /* of the site: our Content-Security-Policy would break it */
     bool is_cached;     /* may be kept for a while */
 };

@@ -57,17 +57,16 @@ static bool is_private(struct slice path)
     return slice_find(path, SLICE("/_")) >= 0;
 }
 
-static void render(struct arena *arena, const struct page *page, struct slice path, page_value_fn *fn, void *arg,
-                   struct answer *answer)
+static void render(struct arena *arena, const struct page *page, const struct page_rendering *with, struct answer *answer)
 {
-    struct page_rendering with = {gateway_action(arena, path), SLICE(""), fn, arg};
-    page_render(arena, page, &with, &answer->body);
+    page_render(arena, page, with, &answer->body);
     answer->status = 200;
     answer->type = page_type(arena, page->charset);
     answer->is_foreign_page = true;
 }
 
-bool frontpage_get(const struct config *config, struct arena *arena, struct slice path, struct answer *answer)
+bool frontpage_get(const struct config *config, struct arena *arena, struct slice path, struct slice hidden,
+                   struct answer *answer)
 {
     struct site_file file;
     struct page page;
@@ -77,8 +76,9 @@ bool frontpage_get(const struct config *config, struct arena *arena, struct slic
     if (file.is_page) {
         page_read(arena, buf_slice(&file.content), &page);
         is_given = !is_private(path) || page_form_find(&page, SLICE_NONE);
+        struct page_rendering with = {gateway_action(arena, file.path), hidden, NULL, NULL};
         if (is_given)
-            render(arena, &page, file.path, NULL, NULL, answer);
+            render(arena, &page, &with, answer);
     } else {
         is_given = !is_private(path) || slice_starts_nocase(file.path, SLICE("/_themes/"))
                    || slice_find(file.path, SLICE("_vti_cnf")) < 0;
@@ -144,7 +144,8 @@ static bool answer_named(const struct gathered *g, const struct frontpage_post *
         return false;
     if (file.is_page) {
         page_read(g->arena, buf_slice(&file.content), &page);
-        render(g->arena, &page, target, confirmed_value, &confirming, answer);
+        struct page_rendering with = {gateway_action(g->arena, target), SLICE(""), confirmed_value, &confirming};
+        render(g->arena, &page, &with, answer);
         put_base(answer, target);
     }
     buf_finish(&file.content);

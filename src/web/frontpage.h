@@ -22,8 +22,9 @@ struct frontpage_post {
     struct visit visit;
 };
 
-/* `path` is unescaped. False: there is no such page (the answer is untouched). */
-MUST_USE bool frontpage_get(const struct config *config, struct arena *arena, struct slice path, struct answer *answer);
+/* `path` is unescaped; `hidden`: fields for forms that post to endpoints (web/endpoint.h). False: there is no such page (the answer is untouched). */
+MUST_USE bool frontpage_get(const struct config *config, struct arena *arena, struct slice path, struct slice hidden,
+                            struct answer *answer);
 bool frontpage_is_post(struct slice path);
 void frontpage_post(struct arena *arena, const struct frontpage_post *post, struct answer *answer);
 

@@ -5,6 +5,7 @@
 #include "os/file.h"
 #include "web/access.h"
 #include "web/admin.h"
+#include "web/endpoint.h"
 #include "web/frontpage.h"
 #include "web/rate.h"
 #include "web/request.h"
@@ -25,6 +26,7 @@ struct web {
     struct MHD_Daemon *daemon;
     struct rate *rate;
     struct admin *admin;
+    struct endpoints *endpoints;
     struct buf certificate, key;
 };
 
@@ -108,7 +110,7 @@ static bool is_known_host(const struct request *request)
         return true;
     if (request->admin && is_admin_path(request->path))
         return has_name(&config->web.admin_hosts, request->host);
-    return has_name(&config->web.hosts, request->host) || (config->web.hosts.count == 0 && config->web.pages);
+    return has_name(&config->web.hosts, request->host) || (config->web.hosts.count == 0 && (config->web.pages || config->form_count));
 }
 
 /* 0: go on. */
@@ -148,7 +150,7 @@ static void set_headers(const struct answer *answer, struct MHD_Response *respon
 static enum MHD_Result send_answer(struct MHD_Connection *connection, struct answer *answer, bool is_closed)
 {
     size_t size = answer->body.size;
-    struct buf location = answer->location, cookie = answer->cookie;
+    struct buf location = answer->location, cookie = answer->cookie, origin = answer->origin;
     struct MHD_Response *response = MHD_create_response_from_buffer(size, buf_take(&answer->body), MHD_RESPMEM_MUST_FREE);
     if (!response)
         return MHD_NO;
@@ -157,6 +159,11 @@ static enum MHD_Result send_answer(struct MHD_Connection *connection, struct ans
         (void)MHD_add_response_header(response, "Location", buf_text(&location));
     if (cookie.size)
         (void)MHD_add_response_header(response, "Set-Cookie", buf_text(&cookie));
+    if (origin.size) {
+        (void)MHD_add_response_header(response, "Access-Control-Allow-Origin", buf_text(&origin));
+        (void)MHD_add_response_header(response, "Access-Control-Allow-Headers", "Content-Type");
+        (void)MHD_add_response_header(response, "Vary", "Origin");
+    }
     if (is_closed)
         (void)MHD_add_response_header(response, "Connection", "close");
     enum MHD_Result result = MHD_queue_response(connection, answer->status, response);
@@ -204,11 +211,13 @@ static void answer_any(struct web *web, struct request *request, struct answer *
         answer_text(answer, 413, "That was too much.");
     } else if (web->admin && is_admin_path(request->path)) {
         admin_answer(web->admin, request, answer);
+    } else if (endpoint_find(web->config, request->path)) {
+        endpoint_answer(web->endpoints, request, answer);
     } else if (is_post && frontpage_is_post(request->path)) {
         answer_form(web, request, answer);
     } else if (!is_get) {
         answer_text(answer, 405, "That can't be done here.");
-    } else if (frontpage_get(web->config, &request->arena, request->path, answer)) {
+    } else if (frontpage_get(web->config, &request->arena, request->path, endpoints_hidden(web->endpoints, &request->arena), answer)) {
         return;
     } else if (slice_equals(request->path, SLICE("/")) && web->admin && is_loopback_name(request->host)) {
         answer_text(answer, 303, "The admin page is at /admin/.");
@@ -396,6 +405,7 @@ bool web_start(const struct config *config, int listen_fd, struct web **ret_web,
     struct web *web = mem_alloc(sizeof *web);
     web->config = config;
     web->rate = rate_create(config->web.posts_per_minute);
+    web->endpoints = endpoints_create(config, web->rate);
     bool is_fine = !config->web.is_admin || admin_start(config, &web->admin, error);
     is_fine = is_fine && start_daemon(web, listen_fd, error);
     if (!is_fine) {
@@ -415,6 +425,7 @@ void web_stop(struct web **web)
     if (w->daemon)
         MHD_stop_daemon(w->daemon);
     admin_stop(&w->admin);
+    endpoints_destroy(&w->endpoints);
     rate_destroy(&w->rate);
     buf_finish(&w->certificate);
     buf_finish(&w->key);

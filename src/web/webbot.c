@@ -360,11 +360,15 @@ void page_render(struct arena *arena, const struct page *page, const struct page
             return;
         bool is_form = token.kind == HTML_OPEN && slice_equals_nocase(token.name, SLICE("form"));
         const struct page_form *form = is_form ? form_at(page, offset) : NULL;
-        if (token.kind == HTML_COMMENT)
+        if (token.kind == HTML_COMMENT) {
             render_comment(arena, &cursor, page, &token, with, out);
-        else if (form && form->has_results)
+        } else if (form && form->has_results) {
             put_form_tag(form, &token, with, out);
-        else
+        } else if (form && slice_starts(html_attribute(token.attributes, token.attribute_count, SLICE("action")), SLICE("/forms/"))) {
             buf_append(out, token.raw);
+            buf_append(out, with->hidden);
+        } else {
+            buf_append(out, token.raw);
+        }
     }
 }

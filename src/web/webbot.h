@@ -12,6 +12,7 @@
  * P5  texts come as UTF-8 with entities resolved; the page itself is kept as its octets
  * P6  page_render: a form with a SaveResults bot posts to the gateway whatever its action says; that bot's comments, which hold
  *     addresses, stay here; ConfirmationField spans become the escaped values that were posted
+ * P7  a form whose action begins with /forms/ gets the hidden fields too (web/endpoint.h)
  * Not here: files (web/frontpage.h), judging values (web/check.h), layouts (web/results.h). */
 #ifndef MR_WEB_WEBBOT_H
 #define MR_WEB_WEBBOT_H

@@ -1,0 +1,415 @@
+#include "web/endpoint.h"
+
+#include "base/mem.h"
+#include "message/address.h"
+#include "os/clock.h"
+#include "web/charset.h"
+#include "web/form_mail.h"
+#include "web/results.h"
+
+#include <jansson.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+enum { TOKEN_AGE_MS = 3600 * 1000, USED_MAX = 16384, MAC_SIZE = 16, STAMP_SIZE = 24, TOKEN_SIZE = STAMP_SIZE + 2 * MAC_SIZE,
+       SUBJECT_SIZE_MAX = 400 };
+
+struct endpoints {
+    const struct config *config;
+    struct rate *rate;
+    unsigned char key[32];
+    pthread_mutex_t mutex;           /* used */
+    char used[USED_MAX][STAMP_SIZE]; /* of tokens that sent, a ring */
+    size_t used_count;
+};
+
+/* What was posted, as UTF-8. */
+struct posting {
+    struct endpoints *endpoints;
+    const struct config_form *form;
+    struct request *request;
+    struct arena *arena;
+    struct form_body body;
+    bool is_json;
+};
+
+struct endpoints *endpoints_create(const struct config *config, struct rate *rate)
+{
+    struct endpoints *endpoints = mem_alloc(sizeof *endpoints);
+    endpoints->config = config;
+    endpoints->rate = rate;
+    CHECK(getrandom(endpoints->key, sizeof endpoints->key, 0) == (ssize_t)sizeof endpoints->key);
+    pthread_mutex_init(&endpoints->mutex, NULL);
+    return endpoints;
+}
+
+void endpoints_destroy(struct endpoints **endpoints)
+{
+    if (!*endpoints)
+        return;
+    pthread_mutex_destroy(&(*endpoints)->mutex);
+    OPENSSL_cleanse((*endpoints)->key, sizeof (*endpoints)->key);
+    free(*endpoints);
+    *endpoints = NULL;
+}
+
+static bool is_token_path(const struct config_form *form, struct slice path)
+{
+    return path.size > 7 + strlen(form->name);
+}
+
+const struct config_form *endpoint_find(const struct config *config, struct slice path)
+{
+    if (!slice_starts(path, SLICE("/forms/")))
+        return NULL;
+    struct slice rest = slice_from(path, 7), name = slice_cut(&rest, '/');
+    bool is_known = path.size == 7 + name.size || slice_equals(rest, SLICE("token"));
+    for (size_t i = 0; is_known && i < config->form_count; i++)
+        if (slice_equals(name, slice_of(config->forms[i].name)))
+            return &config->forms[i];
+    return NULL;
+}
+
+/* ---- tokens: 12 hex digits of the time, 12 of chance, 32 of the HMAC ---- */
+
+static void sign(const struct endpoints *endpoints, const char *stamp, char ret_mac[2 * MAC_SIZE + 1])
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    (void)HMAC(EVP_sha256(), endpoints->key, sizeof endpoints->key, (const unsigned char *)stamp, STAMP_SIZE, digest, &size);
+    for (size_t i = 0; i < MAC_SIZE; i++)
+        (void)snprintf(ret_mac + 2 * i, 3, "%02x", digest[i]);
+}
+
+static void make_token(const struct endpoints *endpoints, char ret_token[TOKEN_SIZE + 1])
+{
+    uint64_t random = 0;
+    (void)!getrandom(&random, sizeof random, 0);
+    (void)snprintf(ret_token, STAMP_SIZE + 1, "%012llx%012llx", (unsigned long long)clock_mono_ms(),
+                   (unsigned long long)(random & 0xFFFFFFFFFFFFULL));
+    sign(endpoints, ret_token, ret_token + STAMP_SIZE);
+}
+
+struct slice endpoints_hidden(struct endpoints *endpoints, struct arena *arena)
+{
+    char token[TOKEN_SIZE + 1];
+    if (endpoints->config->form_count == 0)
+        return SLICE("");
+    make_token(endpoints, token);
+    return arena_printf(arena, "<input type=\"hidden\" name=\"mailroot-token\" value=\"%s\">", token);
+}
+
+static bool is_signed(const struct endpoints *endpoints, struct slice token, int64_t *ret_age_ms)
+{
+    char mac[2 * MAC_SIZE + 1], stamp[13];
+    if (token.size != TOKEN_SIZE)
+        return false;
+    sign(endpoints, token.data, mac);
+    (void)snprintf(stamp, sizeof stamp, "%.12s", token.data);
+    *ret_age_ms = clock_mono_ms() - (int64_t)strtoull(stamp, NULL, 16);
+    return CRYPTO_memcmp(mac, token.data + STAMP_SIZE, sizeof mac - 1) == 0 && *ret_age_ms >= 0 && *ret_age_ms <= TOKEN_AGE_MS;
+}
+
+/* False: it was used before. */
+static bool use_token(struct endpoints *endpoints, struct slice token)
+{
+    bool is_new = true;
+    pthread_mutex_lock(&endpoints->mutex);
+    size_t count = endpoints->used_count < USED_MAX ? endpoints->used_count : USED_MAX;
+    for (size_t i = 0; i < count && is_new; i++)
+        is_new = memcmp(endpoints->used[i], token.data, STAMP_SIZE) != 0;
+    if (is_new)
+        memcpy(endpoints->used[endpoints->used_count++ % USED_MAX], token.data, STAMP_SIZE);
+    pthread_mutex_unlock(&endpoints->mutex);
+    return is_new;
+}
+
+static void free_token(struct endpoints *endpoints, struct slice token) /* it didn't send after all */
+{
+    pthread_mutex_lock(&endpoints->mutex);
+    for (size_t i = 0; i < USED_MAX; i++)
+        if (memcmp(endpoints->used[i], token.data, STAMP_SIZE) == 0)
+            memset(endpoints->used[i], 0, STAMP_SIZE);
+    pthread_mutex_unlock(&endpoints->mutex);
+}
+
+/* ---- reading a post ---- */
+
+static bool add_json(struct posting *posting, const char *name, const json_t *value, struct error *error)
+{
+    struct form_field *field = &posting->body.fields[posting->body.count];
+    if (json_is_array(value)) {
+        for (size_t i = 0; i < json_array_size(value); i++)
+            if (json_is_array(json_array_get(value, i)) || !add_json(posting, name, json_array_get(value, i), error))
+                return error_set(error, "\"%s\": a list of texts was expected", name);
+        return true;
+    }
+    if (posting->body.count == FORM_FIELDS_MAX || strlen(name) > FORM_NAME_SIZE_MAX)
+        return error_set(error, "more than %d fields, or a name of over %d octets", FORM_FIELDS_MAX, FORM_NAME_SIZE_MAX);
+    *field = (struct form_field){.name = arena_copy(posting->arena, slice_of(name))};
+    if (json_is_string(value))
+        field->value = arena_copy(posting->arena, slice_make(json_string_value(value), json_string_length(value)));
+    else if (json_is_integer(value))
+        field->value = arena_printf(posting->arena, "%lld", (long long)json_integer_value(value));
+    else if (json_is_real(value))
+        field->value = arena_printf(posting->arena, "%.15g", json_real_value(value));
+    else if (json_is_boolean(value) || json_is_null(value))
+        field->value = json_is_true(value) ? SLICE("true") : json_is_null(value) ? SLICE("") : SLICE("false");
+    else
+        return error_set(error, "\"%s\": a text was expected", name);
+    posting->body.count++;
+    return true;
+}
+
+static enum form_result read_json(struct posting *posting, struct error *error)
+{
+    const char *name;
+    json_t *value;
+    bool is_fine = true;
+    struct slice text = buf_slice(&posting->request->body);
+    json_t *object = json_loadb(text.data, text.size, JSON_REJECT_DUPLICATES, NULL);
+    posting->body = (struct form_body){arena_alloc(posting->arena, FORM_FIELDS_MAX * sizeof *posting->body.fields), 0, 0};
+    if (!json_is_object(object))
+        is_fine = error_set(error, "a JSON object was expected");
+    else
+        json_object_foreach(object, name, value) is_fine = is_fine && add_json(posting, name, value, error);
+    json_decref(object);
+    return is_fine ? FORM_DONE : FORM_MALFORMED;
+}
+
+static enum form_result read_post(struct posting *posting, struct error *error)
+{
+    struct slice type = request_header(posting->request, "Content-Type");
+    posting->is_json = slice_starts_nocase(type, SLICE("application/json"));
+    enum form_result result = posting->is_json ? read_json(posting, error)
+                                               : form_body_read(posting->arena, type, buf_slice(&posting->request->body),
+                                                                &posting->body, error);
+    for (size_t i = 0; result == FORM_DONE && i < posting->body.count; i++) {
+        struct form_field *field = &posting->body.fields[i];
+        field->name = charset_to_utf8(posting->arena, SLICE("utf-8"), field->name);
+        if (slice_is_absent(field->file_name))
+            field->value = charset_to_utf8(posting->arena, SLICE("utf-8"), field->value);
+        else
+            field->file_name = charset_to_utf8(posting->arena, SLICE("utf-8"), field->file_name);
+    }
+    return result;
+}
+
+static struct slice value_of(const struct posting *posting, struct slice name)
+{
+    const struct form_field *field = form_body_find(&posting->body, name);
+    return field && slice_is_absent(field->file_name) ? field->value : SLICE("");
+}
+
+/* ---- judging it ---- */
+
+static bool is_allowed_file(const struct config_form *form, struct slice name)
+{
+    for (size_t i = 0; i < form->file_types.count; i++) {
+        struct slice ending = slice_of(form->file_types.items[i]);
+        if (name.size > ending.size && slice_ends_nocase(name, ending) && name.data[name.size - ending.size - 1] == '.')
+            return true;
+    }
+    return form->file_types.count == 0;
+}
+
+static bool check_fields(const struct posting *posting, struct error *error)
+{
+    const struct config_form *form = posting->form;
+    for (size_t i = 0; i < form->required.count; i++)
+        if (slice_trim(value_of(posting, slice_of(form->required.items[i]))).size == 0)
+            return error_set(error, "Please enter a value for the \"%s\" field.", form->required.items[i]);
+    if (form->honeypot && value_of(posting, slice_of(form->honeypot)).size)
+        return error_set(error, "The \"%s\" field must be left empty.", form->honeypot);
+    if (posting->body.files > (size_t)form->files_max)
+        return error_set(error, "At most %d files can be sent with this form.", form->files_max);
+    for (size_t i = 0; i < posting->body.count; i++) {
+        const struct form_field *field = &posting->body.fields[i];
+        if (!slice_is_absent(field->file_name) && field->file_name.size && !is_allowed_file(form, field->file_name))
+            return error_set(error, "Files of that kind can't be sent with this form.");
+    }
+    return true;
+}
+
+/* ---- the mail ---- */
+
+static void gather_fields(const struct posting *posting, struct results *ret_results)
+{
+    *ret_results = (struct results){arena_alloc(posting->arena, (posting->body.count + 1) * sizeof *ret_results->fields), 0};
+    for (size_t i = 0; i < posting->body.count; i++) {
+        const struct form_field *field = &posting->body.fields[i];
+        bool is_own = slice_starts(field->name, SLICE("mailroot-"))
+                      || (posting->form->honeypot && slice_equals(field->name, slice_of(posting->form->honeypot)));
+        struct slice value = slice_is_absent(field->file_name) ? field->value : field->file_name;
+        if (!is_own)
+            ret_results->fields[ret_results->count++] = (struct result_field){
+                .label = field->name, .value = value, .is_area = slice_find_byte(value, '\n') >= 0};
+    }
+}
+
+/* {field}, {fields}; braces around anything else stay. */
+static struct slice fill(const struct posting *posting, const char *words, struct slice all)
+{
+    struct buf out = {0};
+    struct slice rest = slice_of(words);
+    while (rest.size) {
+        ptrdiff_t open = slice_find_byte(rest, '{'), close = open < 0 ? -1 : slice_find_byte(slice_from(rest, (size_t)open), '}');
+        if (close < 0)
+            break;
+        struct slice name = slice_make(rest.data + open + 1, (size_t)close - 1);
+        buf_append(&out, slice_first(rest, (size_t)open));
+        buf_append(&out, slice_equals(name, SLICE("fields")) ? all : value_of(posting, name));
+        rest = slice_from(rest, (size_t)(open + close) + 1);
+    }
+    buf_append(&out, rest);
+    struct slice filled = arena_copy(posting->arena, buf_slice(&out));
+    buf_finish(&out);
+    return filled;
+}
+
+static struct slice cut_subject(struct slice subject)
+{
+    if (subject.size <= SUBJECT_SIZE_MAX)
+        return subject;
+    size_t size = SUBJECT_SIZE_MAX;
+    while (size > 0 && ((unsigned char)subject.data[size] & 0xC0) == 0x80)
+        size--;
+    return slice_first(subject, size);
+}
+
+static bool read_visitor(const struct posting *posting, struct slice *ret_address)
+{
+    struct address address;
+    struct error error;
+    struct slice typed = posting->form->reply_to ? slice_trim(value_of(posting, slice_of(posting->form->reply_to))) : SLICE("");
+    bool is_address = typed.size && address_parse(posting->arena, typed, &address, &error) && address.domain.size;
+    *ret_address = is_address ? address.text : SLICE_NONE;
+    return is_address;
+}
+
+static bool send_mail(const struct posting *posting, struct error *error)
+{
+    const struct config_form *form = posting->form;
+    struct results results;
+    struct buf all = {0};
+    struct letter letter = {0}, answer = {.is_auto_reply = true};
+    struct letter_file *files = arena_alloc(posting->arena, (posting->body.files + 1) * sizeof *files);
+    gather_fields(posting, &results);
+    results_put(&results, RESULTS_PRE, true, &all);
+    struct slice text = arena_copy(posting->arena, buf_slice(&all));
+    buf_finish(&all);
+    for (size_t i = 0; i < posting->body.count; i++) {
+        const struct form_field *field = &posting->body.fields[i];
+        if (!slice_is_absent(field->file_name) && (field->file_name.size || field->value.size))
+            files[letter.file_count++] = (struct letter_file){field->file_name, field->type, field->value};
+    }
+    letter.files = files;
+    bool has_visitor = read_visitor(posting, &letter.reply_to);
+    letter.subject = cut_subject(form_mail_one_line(posting->arena, form->subject ? fill(posting, form->subject, SLICE(""))
+                                                                                  : slice_of(form->name)));
+    letter.text = form->text ? fill(posting, form->text, text) : text;
+    if (!form_mail_submit(posting->arena, posting->endpoints->config, slice_of(form->to), &letter, error))
+        return false;
+    answer.subject = slice_of(form->auto_subject ? form->auto_subject : "Thank you");
+    answer.text = slice_of(form->auto_answer);
+    struct error unsaid; /* the visitor's words are kept: that the answer to them isn't does no harm */
+    if (form->auto_answer && has_visitor)
+        (void)!form_mail_submit(posting->arena, posting->endpoints->config, letter.reply_to, &answer, &unsaid);
+    return true;
+}
+
+/* ---- answering ---- */
+
+static void tell(const struct posting *posting, unsigned status, const char *text, struct answer *answer)
+{
+    bool wants_json = posting->is_json
+                      || slice_find(request_header(posting->request, "Accept"), SLICE("application/json")) >= 0;
+    if (wants_json && status >= 400) {
+        answer_json_error(answer, status, text);
+    } else if (wants_json) {
+        answer->status = status;
+        answer->type = "application/json";
+        buf_append_text(&answer->body, "{\"ok\": true}\n");
+    } else {
+        answer_text(answer, status, text);
+    }
+}
+
+static void thank(const struct posting *posting, struct answer *answer)
+{
+    tell(posting, 200, "Thank you. Your form was sent.", answer);
+    if (posting->form->redirect && slice_starts(slice_of(answer->type), SLICE("text/html"))) {
+        answer->status = 303;
+        buf_append_text(&answer->location, posting->form->redirect);
+    }
+}
+
+static void take(struct posting *posting, struct answer *answer)
+{
+    struct error error;
+    int64_t age_ms;
+    enum form_result result = read_post(posting, &error);
+    if (result != FORM_DONE) {
+        static const unsigned codes[] = {[FORM_MALFORMED] = 400, [FORM_TOO_MUCH] = 413, [FORM_OTHER_TYPE] = 415};
+        tell(posting, codes[result], error.text, answer);
+        return;
+    }
+    struct slice token = value_of(posting, SLICE("mailroot-token"));
+    bool has_token = is_signed(posting->endpoints, token, &age_ms);
+    if (posting->form->needs_token && !has_token) {
+        tell(posting, 403, "This page is too old, or it isn't one of this site. Please load it again.", answer);
+    } else if (has_token && age_ms < posting->form->least_ms) {
+        tell(posting, 429, "That was very fast. Please wait a moment and send it again.", answer);
+    } else if (!check_fields(posting, &error)) {
+        tell(posting, 422, error.text, answer);
+    } else if (has_token && !use_token(posting->endpoints, token)) {
+        thank(posting, answer); /* N2 */
+    } else if (send_mail(posting, &error)) {
+        thank(posting, answer);
+    } else {
+        if (has_token)
+            free_token(posting->endpoints, token);
+        tell(posting, 503, "Your form was not sent: the server can't keep it now. Please try again later.", answer);
+    }
+}
+
+static bool is_known_origin(const struct config_form *form, const struct request *request, struct answer *answer)
+{
+    struct slice origin = request_header(request, "Origin");
+    for (size_t i = 0; i < form->origins.count; i++)
+        if (slice_equals_nocase(origin, slice_of(form->origins.items[i]))) {
+            buf_append_text(&answer->origin, form->origins.items[i]);
+            return true;
+        }
+    return request_is_own_origin(request);
+}
+
+void endpoint_answer(struct endpoints *endpoints, struct request *request, struct answer *answer)
+{
+    const struct config_form *form = endpoint_find(endpoints->config, request->path);
+    struct posting posting = {.endpoints = endpoints, .form = form, .request = request, .arena = &request->arena};
+    char token[TOKEN_SIZE + 1];
+    bool is_token = is_token_path(form, request->path);
+    if (!is_known_origin(form, request, answer)) {
+        tell(&posting, 403, "This form was posted from another site.", answer);
+    } else if (slice_equals(request->method, SLICE("OPTIONS"))) {
+        answer->status = 204;
+        answer->type = "text/plain";
+    } else if (is_token && slice_equals(request->method, SLICE("GET"))) {
+        make_token(endpoints, token);
+        answer->status = 200;
+        answer->type = "application/json";
+        buf_printf(&answer->body, "{\"token\": \"%s\"}\n", token);
+    } else if (is_token || !slice_equals(request->method, SLICE("POST"))) {
+        tell(&posting, 405, "That can't be done here.", answer);
+    } else if (!rate_take(endpoints->rate, request->address, clock_mono_ms())) {
+        tell(&posting, 429, "Too many forms came from your address. Please wait a minute.", answer);
+    } else {
+        take(&posting, answer);
+    }
+}
