@@ -17,7 +17,22 @@ static void on_route(void *arg, struct route *route)
     event_base_loopbreak(answer->base);
 }
 
-static json_t *describe_host(const struct route_host *host)
+static json_t *describe_tls(const struct config *config, const struct route *route, const struct route_host *host)
+{
+    struct tls_policy policy;
+    route_tls(route, host, config, TLS_DEMAND_NONE, &policy);
+    json_t *names = json_array(), *tlsa = json_array();
+    for (size_t i = 0; i < policy.name_count; i++)
+        json_array_append_new(names, json_string(policy.names[i]));
+    for (size_t i = 0; i < policy.tlsa_count; i++)
+        json_array_append_new(tlsa, json_sprintf("%d %d %d", policy.tlsa[i].usage, policy.tlsa[i].selector,
+                                                 policy.tlsa[i].matching));
+    return json_pack("{s:s, s:s, s:b, s:o, s:o, s:s}", "level", tls_level_name(&policy), "source",
+                     tls_source_name(policy.source), "barred", policy.is_barred, "names", names, "tlsa", tlsa, "why",
+                     policy.why);
+}
+
+static json_t *describe_host(const struct config *config, const struct route *route, const struct route_host *host)
 {
     json_t *addresses = json_array();
     char text[64];
@@ -27,6 +42,8 @@ static json_t *describe_host(const struct route_host *host)
     }
     json_t *json = json_pack("{s:s, s:i, s:o, s:b}", "host", host->name, "preference", (int)host->preference,
                              "addresses", addresses, "secure", host->is_secure);
+    if (route->kind == ROUTE_HOSTS)
+        json_object_set_new(json, "tls", describe_tls(config, route, host));
     if (host->problem)
         json_object_set_new(json, "problem", json_string(host->problem));
     return json;
@@ -40,12 +57,12 @@ static const char *folder_of(const struct route *route)
     return route->rule->deliver == CONFIG_DELIVER_DROP ? route->rule->drop_dir : route->rule->maildir;
 }
 
-static json_t *describe(const char *address, const struct route *route)
+static json_t *describe(const struct config *config, const char *address, const struct route *route)
 {
     static const char *const kinds[] = {"deliver", "wait", "fail", "deliver"};
     json_t *hosts = json_array();
     for (size_t i = 0; i < route->host_count; i++)
-        json_array_append_new(hosts, describe_host(&route->hosts[i]));
+        json_array_append_new(hosts, describe_host(config, route, &route->hosts[i]));
     json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o}", "address", address, "domain", route->domain, "action",
                              kinds[route->kind], "source", route->source, "secure", route->is_secure, "hosts", hosts);
     const char *folder = folder_of(route);
@@ -61,9 +78,10 @@ static json_t *describe(const char *address, const struct route *route)
     return json;
 }
 
-static void print_words(const char *address, const struct route *route)
+static void print_words(const struct config *config, const char *address, const struct route *route)
 {
     char text[64];
+    struct tls_policy policy;
     printf("%s\n  domain   %s%s\n", address, route->domain, route->is_secure ? " (DNSSEC)" : "");
     if (folder_of(route)) {
         printf("  source   %s, rule %s\n  folder   %s\n", route->source, route->rule->pattern, folder_of(route));
@@ -83,6 +101,11 @@ static void print_words(const char *address, const struct route *route)
             printf(" %s", text);
         }
         printf("%s%s\n", host->problem ? ": " : "", host->problem ? host->problem : "");
+        if (host->problem)
+            continue;
+        route_tls(route, host, config, TLS_DEMAND_NONE, &policy);
+        printf("           TLS %s (%s): %s\n", policy.is_barred ? "barred" : tls_level_name(&policy),
+               tls_source_name(policy.source), policy.why);
     }
 }
 
@@ -103,12 +126,12 @@ static int look_up(const struct config *config, const char *address, struct slic
     CHECK(answer.route); /* every look-up ends, at the latest by its timer */
     int code = codes[answer.route->kind];
     if (is_json) {
-        json_t *json = describe(address, answer.route);
+        json_t *json = describe(config, address, answer.route);
         json_dumpf(json, stdout, JSON_COMPACT);
         printf("\n");
         json_decref(json);
     } else {
-        print_words(address, answer.route);
+        print_words(config, address, answer.route);
     }
     route_release(&answer.route);
     router_destroy(&router);

@@ -14,7 +14,7 @@
 #include "base/error.h"
 
 enum config_dots { CONFIG_DOTS_AUTO, CONFIG_DOTS_NEVER, CONFIG_DOTS_ALWAYS };
-enum config_tls { CONFIG_TLS_NEVER, CONFIG_TLS_MAY, CONFIG_TLS_MUST };
+enum config_tls { CONFIG_TLS_NEVER, CONFIG_TLS_MAY, CONFIG_TLS_MUST, CONFIG_TLS_VERIFY, CONFIG_TLS_FINGERPRINT };
 enum config_deliver { CONFIG_DELIVER_SMTP, CONFIG_DELIVER_DROP, CONFIG_DELIVER_LMTP, CONFIG_DELIVER_MAILDIR };
 enum config_unknown { CONFIG_UNKNOWN_RETRY, CONFIG_UNKNOWN_HOLD };
 
@@ -36,6 +36,7 @@ struct config_route {         /* route "example.com" { … }; "*.example.com" it
     char *maildir;            /* absolute, with %u (local part) and %d (domain) */
     bool is_direct_first;     /* try MX first, then hosts (IIS: attempt direct delivery) */
     int tls;                  /* enum config_tls, -1 = delivery.tls */
+    struct config_list fingerprints; /* SHA-256 of a certificate or its key, hex: tls = fingerprint */
     bool has_schedule;
     struct config_schedule schedule;
     int connections_max;      /* 0 = delivery.connections_per_site */
@@ -83,6 +84,10 @@ struct config {
         struct config_list sources;  /* addresses to bind to, one per family used */
         char *helo;                  /* NULL = hostname */
         int tls;
+        struct config_list fingerprints;
+        bool is_dane;
+        int tls_oldest;              /* of what nothing demands: 0 = TLS 1.0 … 3 = TLS 1.3 */
+        char *tls_ca_file, *tls_certificate, *tls_key; /* NULL: the system's; none; in the certificate's file */
         bool is_chunking, is_pipelining;
         int64_t idle_ms;             /* how long an unused connection is kept */
         int64_t rate_interval_ms;

@@ -66,7 +66,7 @@ static void every_mistake_is_said_with_its_line(void **state)
         {"limits { message_size = -1 }", "limits.message_size: \"-1\" is no size"},
         {"delivery { port = 99999 }", "delivery.port: \"99999\": a number from 1 to 65535"},
         {"delivery { port = 18446744073709551641 }", "delivery.port: "},
-        {"delivery { tls = maybe }", "delivery.tls: \"maybe\"; accepted: never, may, must"},
+        {"delivery { tls = maybe }", "delivery.tls: \"maybe\"; accepted: never, may, must, verify, fingerprint"},
         {"dns { ipv6 = perhaps }", "dns.ipv6: \"perhaps\": true or false"},
         {"hostname = \"a b\"", "hostname: "},
         {"queue { expire = 1d", "line 1: \"}\" at the end of a section was expected"},

@@ -11,7 +11,8 @@
 
 static const char *const dots_names[] = {"auto", "never", "always", NULL};
 static const char *const x_lines_names[] = {"leading", "anywhere", NULL};
-static const char *const tls_names[] = {"never", "may", "must", NULL};
+static const char *const tls_names[] = {"never", "may", "must", "verify", "fingerprint", NULL};
+static const char *const oldest_names[] = {"1.0", "1.1", "1.2", "1.3", NULL};
 static const char *const unknown_names[] = {"retry", "hold", NULL};
 static const char *const period_names[] = {"daily", "hourly", "weekly", "monthly", "size", NULL};
 static const char *const store_names[] = {"sqlite", NULL};
@@ -62,6 +63,12 @@ const struct config_key config_keys[] = {
     {"delivery.source", KEY_LIST, AT(delivery.sources), 0, 0, NULL, NULL},
     {"delivery.helo", KEY_DOMAIN, AT(delivery.helo), 0, 0, NULL, NULL},
     {"delivery.tls", KEY_ENUM, AT(delivery.tls), 0, 0, "may", tls_names},
+    {"delivery.fingerprints", KEY_LIST, AT(delivery.fingerprints), 0, 0, NULL, NULL},
+    {"delivery.dane", KEY_BOOL, AT(delivery.is_dane), 0, 0, "true", NULL},
+    {"delivery.tls_oldest", KEY_ENUM, AT(delivery.tls_oldest), 0, 0, "1.2", oldest_names},
+    {"delivery.tls_ca_file", KEY_TEXT, AT(delivery.tls_ca_file), 0, 0, NULL, NULL},
+    {"delivery.tls_certificate", KEY_TEXT, AT(delivery.tls_certificate), 0, 0, NULL, NULL},
+    {"delivery.tls_key", KEY_TEXT, AT(delivery.tls_key), 0, 0, NULL, NULL},
     {"delivery.chunking", KEY_BOOL, AT(delivery.is_chunking), 0, 0, "true", NULL},
     {"delivery.pipelining", KEY_BOOL, AT(delivery.is_pipelining), 0, 0, "true", NULL},
     {"delivery.rate", KEY_RATE, AT(delivery.rate_interval_ms), 0, 0, NULL, NULL},

@@ -11,7 +11,7 @@
 #define DAY_MS (24 * 3600 * 1000LL)
 
 static const char *const deliver_names[] = {"smtp", "drop", "lmtp", "maildir", NULL};
-static const char *const tls_names[] = {"never", "may", "must", NULL};
+static const char *const tls_names[] = {"never", "may", "must", "verify", "fingerprint", NULL};
 
 static const struct config_key route_keys[] = {
     {"hosts", KEY_LIST, AT(hosts), 0, 0, NULL, NULL},
@@ -21,6 +21,7 @@ static const struct config_key route_keys[] = {
     {"maildir", KEY_TEXT, AT(maildir), 0, 0, NULL, NULL},
     {"direct_first", KEY_BOOL, AT(is_direct_first), 0, 0, NULL, NULL},
     {"tls", KEY_ENUM, AT(tls), 0, 0, NULL, tls_names},
+    {"fingerprints", KEY_LIST, AT(fingerprints), 0, 0, NULL, NULL},
     {"connections", KEY_INT, AT(connections_max), 1, 10000, NULL, NULL},
     {"messages_per_connection", KEY_INT, AT(messages_per_connection), 1, 10000000, NULL, NULL},
     {"rate", KEY_RATE, AT(rate_interval_ms), 0, 0, NULL, NULL},

@@ -5,7 +5,7 @@
  * E2  X-Sender present: that is the sender; else Resent-Sender/Resent-From if the recipients are resent ones;
  *     else Sender, else From's first address. None: refused (Q319285). `X-Sender: <>` is the null sender.
  * E3  X- lines take a whole encoded mailbox ("Name" <a@b>, RFC 2047 words, folded), a bare address, or
- *     <a@b> and ESMTP parameters: RET ENVID BODY SMTPUTF8 AUTH; NOTIFY ORCPT; a final ";" is allowed.
+ *     <a@b> and ESMTP parameters: RET ENVID BODY SMTPUTF8 REQUIRETLS AUTH; NOTIFY ORCPT; a final ";" is allowed.
  * E4  they count only in the leading run of X- and trace fields or anywhere in the header as
  *     `options.x_lines_anywhere` says; X-EndOfInjectedXHeaders: N says that the first N octets are the block.
  * E5  bare local names get the default domain; identical recipients (same text) count once
@@ -55,6 +55,7 @@ struct envelope {
     struct slice envid;    /* xtext as given; absent if none */
     struct slice auth;     /* AUTH= of X-Sender, xtext; absent if none */
     bool is_8bit_declared; /* BODY=8BITMIME */
+    bool is_requiretls;    /* REQUIRETLS given (RFC 8689) */
     bool is_smtputf8;      /* SMTPUTF8 given, or an address that needs it */
     enum envelope_priority priority;
     enum envelope_accepted accepted;

@@ -106,7 +106,7 @@ struct parameters { /* of one X- line */
     struct slice orcpt, envid, auth;
     unsigned notify;
     enum envelope_ret ret;
-    bool is_8bit, is_smtputf8;
+    bool is_8bit, is_smtputf8, is_requiretls;
 };
 
 /* One NAME=VALUE. Unknown ones are passed over: Exchange adds its own. False if a known one is ill-formed. */
@@ -137,6 +137,8 @@ static bool read_parameter(struct slice word, struct parameters *parameters)
         parameters->is_8bit = !slice_equals_nocase(value, SLICE("7BIT"));
     if (slice_equals_nocase(name, SLICE("SMTPUTF8")))
         parameters->is_smtputf8 = true;
+    if (slice_equals_nocase(name, SLICE("REQUIRETLS")))
+        parameters->is_requiretls = true;
     return true;
 }
 
@@ -186,7 +188,8 @@ static bool split_parameters(struct slice *line, struct parameters *parameters, 
         struct slice words = slice_cut(&rest, ' ');
         while (words.size) {
             struct slice word = cut_parameter(&words);
-            if (word.size && slice_find_byte(word, '=') < 0 && !slice_equals_nocase(word, SLICE("SMTPUTF8")))
+            if (word.size && slice_find_byte(word, '=') < 0 && !slice_equals_nocase(word, SLICE("SMTPUTF8"))
+                && !slice_equals_nocase(word, SLICE("REQUIRETLS")))
                 continue; /* a word of a name behind the address */
             if (word.size && !read_parameter(word, parameters)) {
                 *ret_bad = word;
@@ -239,6 +242,7 @@ static bool read_sender_line(struct reading *reading, const struct header_field 
     envelope->auth = parameters.auth;
     envelope->is_8bit_declared = parameters.is_8bit;
     envelope->is_smtputf8 = parameters.is_smtputf8;
+    envelope->is_requiretls = parameters.is_requiretls;
     reading->has_sender = true;
     return true;
 }

@@ -133,6 +133,8 @@ void stream_destroy(struct stream **stream)
         event_free(s->readable);
     if (s->writable)
         event_free(s->writable);
+    if (s->ssl)
+        SSL_set_shutdown(s->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); /* else its session could not be resumed */
     SSL_free(s->ssl);
     close(s->socket_fd);
     buf_finish(&s->out);
@@ -143,6 +145,11 @@ void stream_destroy(struct stream **stream)
 size_t stream_pending(const struct stream *stream)
 {
     return stream->out.size - stream->out_sent;
+}
+
+SSL *stream_handshake(struct stream *stream)
+{
+    return stream->ssl;
 }
 
 const SSL *stream_tls(const struct stream *stream)

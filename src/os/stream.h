@@ -48,6 +48,7 @@ MUST_USE bool stream_start_tls(struct stream *stream, SSL_CTX *context, const ch
                                struct error *error);
 /* The same as the server. */
 MUST_USE bool stream_serve_tls(struct stream *stream, SSL_CTX *context, struct error *error);
+SSL *stream_handshake(struct stream *stream); /* to be set up between stream_start_tls() and the loop */
 const SSL *stream_tls(const struct stream *stream); /* NULL in the clear */
 
 #endif

@@ -164,6 +164,8 @@ static void put_fields(struct buf *out, const struct event *event, size_t text_s
     put_text(to, "mx", event->host);
     put_text(to, "ip", event->address);
     put_text(to, "tls", event->tls);
+    put_text(to, "cipher", event->cipher);
+    put_text(to, "policy", event->policy);
     put_text(to, "stage", event->stage);
     put_positive(out, "code", event->code);
     put_text(to, "status", event->status);

@@ -35,7 +35,8 @@ struct event {
     uint64_t about;             /* 0 = none */
     struct slice pickup, message_id, sender, recipient, owner, dialect, repairs;
     struct slice host, address; /* MX host, and IP with port */
-    struct slice tls;           /* "TLSv1.3", absent in the clear */
+    struct slice tls, cipher;   /* "TLSv1.3", "TLS_AES_256_GCM_SHA384"; absent in the clear */
+    struct slice policy;        /* "dane, verified: 1 usable TLSA record at mx.example.com" */
     struct slice stage, status, reply, reason, note;
     int code;
     unsigned attempt;

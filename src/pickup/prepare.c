@@ -121,6 +121,13 @@ enum content_result prepare_message(struct arena *arena, const struct config *co
     return result;
 }
 
+/* RFC 8689 5. */
+static bool says_no_tls(const struct header *header)
+{
+    const struct header_field *field = header_find(header, SLICE("TLS-Required"), 0);
+    return field && slice_equals_nocase(slice_trim(field->value), SLICE("No"));
+}
+
 static unsigned flags_of(const struct prepared *prepared)
 {
     unsigned flags = 0;
@@ -130,6 +137,10 @@ static unsigned flags_of(const struct prepared *prepared)
         flags |= MESSAGE_8BIT_HEADER | MESSAGE_SMTPUTF8;
     if (prepared->envelope.is_smtputf8)
         flags |= MESSAGE_SMTPUTF8;
+    if (prepared->envelope.is_requiretls)
+        flags |= MESSAGE_REQUIRETLS;
+    else if (says_no_tls(&prepared->header))
+        flags |= MESSAGE_TLS_OPTIONAL;
     if (prepared->facts.has_leading_dot)
         flags |= MESSAGE_LEADING_DOT;
     return flags;

@@ -176,13 +176,20 @@ static void start_tls(struct connection *c)
 {
     struct error error;
     struct in6_addr literal;
-    const char *name = c->host->name;
+    const char *name = c->policy.server_name;
     bool is_literal = evutil_inet_pton(AF_INET, name, &literal) == 1 || strchr(name, ':') || name[0] == '[';
     flush_output(c);
     if (stream_pending(c->stream))
         return; /* on_drained comes back here */
-    if (!stream_start_tls(c->stream, c->relay->tls, is_literal ? NULL : name, &error))
+    if (!stream_start_tls(c->stream, tls_context(c->relay->tls), is_literal ? NULL : name, &error)
+        || !tls_prepare(c->relay->tls, stream_handshake(c->stream), &c->policy, c->address, &error))
         smtp_client_lost(c->client, error.text, clock_mono_ms());
+}
+
+static void note_policy(struct connection *c, const char *result)
+{
+    (void)snprintf(c->policy_text, sizeof c->policy_text, "%s, %s: %s", tls_source_name(c->policy.source), result,
+                   c->policy.why);
 }
 
 /* TLS that fails is left out the next time, where it isn't demanded (PITFALLS 39). */
@@ -293,7 +300,15 @@ static void on_drained(void *arg)
 static void on_secured(void *arg)
 {
     struct connection *c = arg;
-    smtp_client_secured(c->client, clock_mono_ms());
+    struct error error;
+    SSL *ssl = stream_handshake(c->stream);
+    if (tls_verify(c->relay->tls, ssl, &c->policy, &error)) {
+        note_policy(c, tls_is_verified(ssl, &c->policy) ? "verified" : "not verified");
+        smtp_client_secured(c->client, clock_mono_ms());
+    } else {
+        note_policy(c, "refused");
+        smtp_client_lost(c->client, error.text, clock_mono_ms());
+    }
     step(c);
 }
 
@@ -317,14 +332,14 @@ static const struct stream_handler handler = {on_connected, on_read, on_drained,
 
 static void set_options(struct connection *c)
 {
-    static const enum smtp_tls policies[] = {[CONFIG_TLS_NEVER] = SMTP_TLS_NEVER, [CONFIG_TLS_MAY] = SMTP_TLS_MAY,
-                                             [CONFIG_TLS_MUST] = SMTP_TLS_MUST};
     const struct config *config = c->relay->config;
     const struct config_route *rule = c->site->rule;
     const struct host_mark *mark = site_mark(c->relay, c->address, false);
     c->options.is_lmtp = rule && rule->deliver == CONFIG_DELIVER_LMTP;
     c->options.helo_name = config->delivery.helo;
-    c->options.tls = policies[rule && rule->tls >= 0 ? rule->tls : config->delivery.tls];
+    route_tls(c->route, c->host, config, c->site->demand, &c->policy);
+    note_policy(c, "in the clear");
+    c->options.tls = c->policy.level;
     if (strncmp(c->address, "unix:", 5) == 0)
         c->options.tls = SMTP_TLS_NEVER; /* it does not leave the machine */
     if (c->options.tls == SMTP_TLS_MAY && mark && clock_mono_ms() < mark->clear_until_ms)

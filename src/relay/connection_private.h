@@ -24,6 +24,8 @@ struct connection {
     enum phase phase;
     struct stream *stream;
     struct smtp_client_options options;
+    struct tls_policy policy;
+    char policy_text[300];           /* for events */
     struct smtp_client *client;
     struct event *timer;
     int64_t deadline_ms, armed_ms;   /* monotonic; armed: when the timer fires */

@@ -4,7 +4,6 @@
 #include "os/clock.h"
 
 #include <event2/event.h>
-#include <openssl/err.h>
 #include <stdlib.h>
 
 enum { LOAD_ROWS = 1000, WAKE_GRAIN_MS = 20 };
@@ -357,22 +356,6 @@ void relay_start_list(struct relay *relay, struct queued *list)
 
 /* ---- life ---- */
 
-static SSL_CTX *tls_create(struct error *error)
-{
-    SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
-    if (!tls) {
-        (void)error_set(error, "TLS: %s", ERR_reason_error_string(ERR_get_error()));
-        return NULL;
-    }
-    /* Opportunistic: whatever encrypts is better than the clear text it replaces (RFC 7435). */
-    SSL_CTX_set_verify(tls, SSL_VERIFY_NONE, NULL);
-    SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
-    SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
-                              | SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
-    return tls;
-}
-
 struct relay *relay_start(const struct relay_parts *parts, struct error *error)
 {
     struct relay *relay = mem_alloc(sizeof *relay);
@@ -386,7 +369,7 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
     relay->wake = evtimer_new(parts->base, on_wake, relay);
     if (!relay->soon || !relay->wake)
         mem_exhausted(sizeof *relay);
-    relay->tls = tls_create(error);
+    relay->tls = tls_open(relay->config, error);
     relay->router = relay->tls ? router_create(parts->base, parts->config, error) : NULL;
     relay->local = relay->router ? local_start(relay, error) : NULL;
     if (!relay->local || !store_open(parts->queue_dir, STORE_READER, &relay->reader, error)) {
@@ -432,7 +415,7 @@ void relay_destroy(struct relay **relay)
         event_free(r->soon);
     if (r->wake)
         event_free(r->wake);
-    SSL_CTX_free(r->tls);
+    tls_close(&r->tls);
     store_close(&r->reader);
     free(r->reload);
     free(r);

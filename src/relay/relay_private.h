@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "relay/relay.h"
+#include "relay/tls.h"
 #include "route/route.h"
 #include "smtp/client.h"
 
@@ -45,7 +46,8 @@ struct attempt {               /* what one attempt came to, for one or more reci
     const char *stage;
     int code;
     struct slice status, text; /* text: the server's words, or ours where code is 0 */
-    struct slice host, address, tls;
+    struct slice host, address, tls, cipher;
+    struct slice policy;       /* what demanded TLS, and whether the peer passed */
     bool is_final;             /* delivered means: in the mailbox */
     bool has_dsn;              /* the host passes notices on (RFC 3461) */
     int64_t connect_ms, transaction_ms;
@@ -65,6 +67,7 @@ struct site {                  /* hosts that are reached together (route.h N9) *
     struct relay *relay;
     char *name;                /* key */
     const struct config_route *rule;
+    enum tls_demand demand;    /* of all its messages */
     struct job *first, **last;
     size_t waiting;
     struct connection *connections;
@@ -94,7 +97,7 @@ struct relay {
     const struct config *config;
     struct store *reader;
     struct router *router;
-    SSL_CTX *tls;
+    struct tls *tls;
     struct local *local;
     struct event *soon, *wake;
     int64_t wake_ms;           /* wall time of the next load; INT64_MAX = none */

@@ -175,6 +175,8 @@ static void tell(struct settle *settle, const struct store_recipient *recipient,
     event.host = attempt->host;
     event.address = attempt->address;
     event.tls = attempt->tls;
+    event.cipher = attempt->cipher;
+    event.policy = attempt->policy;
     event.stage = slice_of(attempt->stage);
     event.code = attempt->code;
     event.status = settlement->status;

@@ -15,7 +15,7 @@ void attempt_keep(struct arena *arena, const struct attempt *attempt, struct att
 {
     *ret_kept = *attempt;
     struct slice *texts[] = {&ret_kept->status, &ret_kept->text, &ret_kept->host, &ret_kept->address,
-                             &ret_kept->tls};
+                             &ret_kept->tls, &ret_kept->cipher, &ret_kept->policy};
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         if (!slice_is_absent(*texts[i]))
             *texts[i] = arena_copy(arena, *texts[i]);
@@ -115,6 +115,28 @@ static int64_t rest_ms(const struct site *site)
     return schedule->retry_ms[0] < HOST_REST_MS ? schedule->retry_ms[0] : HOST_REST_MS;
 }
 
+static bool is_barred(const struct site *site, const struct route *route, const struct route_host *host,
+                      struct tls_policy *ret_policy)
+{
+    route_tls(route, host, site->relay->config, site->demand, ret_policy);
+    return ret_policy->is_barred;
+}
+
+/* A site of which nothing was tried: its TLS policy bars every host. */
+static void note_barred(struct site *site, const struct job *job)
+{
+    struct tls_policy policy;
+    const struct route_host *host = &job->route->hosts[0];
+    if (site->failure.stage || !is_barred(site, job->route, host, &policy))
+        return;
+    struct attempt attempt = {.kind = RESULT_DEFERRED, .stage = "tls", .status = SLICE("4.7.5"),
+                              .text = slice_of(policy.why), .host = slice_of(host->name), .connect_ms = -1,
+                              .policy = slice_of(tls_source_name(policy.source)), .transaction_ms = -1};
+    arena_reset(&site->arena);
+    attempt_keep(&site->arena, &attempt, &site->failure);
+    site->has_soft_failure = true;
+}
+
 /* The first address of the job's route that neither failed it nor rests. A site that has not failed itself yet tries one
  * that rests because of another. */
 static bool target_choose(struct site *site, const struct job *job, const struct route_host **ret_host,
@@ -122,8 +144,9 @@ static bool target_choose(struct site *site, const struct job *job, const struct
 {
     int64_t now_ms = clock_mono_ms();
     char text[64];
+    struct tls_policy policy;
     for (size_t n = 0; n < TRIED_MAX && target_at(job->route, n, ret_host, ret_address); n++) {
-        if (job->tried & (uint64_t)1 << n)
+        if ((job->tried & (uint64_t)1 << n) || is_barred(site, job->route, *ret_host, &policy))
             continue;
         route_address_text(*ret_address, text, sizeof text);
         const struct host_mark *mark = site_mark(site->relay, text, false);
@@ -142,15 +165,38 @@ static void on_timer(int fd, short what, void *arg)
     site_touch(arg);
 }
 
-static struct site *site_get(struct relay *relay, const struct route *route)
+static enum tls_demand demand_of(const struct item *item)
+{
+    unsigned flags = item->queued->message.flags;
+    return flags & MESSAGE_REQUIRETLS       ? TLS_DEMAND_REQUIRED
+           : flags & MESSAGE_TLS_OPTIONAL   ? TLS_DEMAND_OPTIONAL
+                                            : TLS_DEMAND_NONE;
+}
+
+/* Messages that demand something else of TLS have connections of their own; whether a host is vouched for is the domain's. */
+static const char *site_key(struct buf *key, const struct route *route, enum tls_demand demand)
+{
+    buf_append_text(key, route->site);
+    if (demand == TLS_DEMAND_REQUIRED)
+        buf_printf(key, "requiretls %s\n", route->domain);
+    else if (demand == TLS_DEMAND_OPTIONAL)
+        buf_append_text(key, "tls-required: no\n");
+    return buf_text(key);
+}
+
+static struct site *site_get(struct relay *relay, const struct route *route, enum tls_demand demand)
 {
     struct site *site;
-    HASH_FIND_STR(relay->sites, route->site, site);
-    if (site)
+    struct buf key = {0};
+    HASH_FIND_STR(relay->sites, site_key(&key, route, demand), site);
+    if (site) {
+        buf_finish(&key);
         return site;
+    }
     site = mem_alloc(sizeof *site);
     site->relay = relay;
-    site->name = mem_copy_text(route->site);
+    site->name = buf_take(&key);
+    site->demand = demand;
     site->rule = route->rule;
     site->last = &site->first;
     site->window = WINDOW_START;
@@ -210,7 +256,7 @@ static void push_back(struct site *site, struct job *job)
 
 void site_add(struct relay *relay, struct route *route, struct item *item, unsigned recipient)
 {
-    struct site *site = site_get(relay, route);
+    struct site *site = site_get(relay, route, demand_of(item));
     struct job *newest = site->first ? (struct job *)((char *)site->last - offsetof(struct job, next)) : NULL;
     if (!newest || newest->item != item || newest->tried
         || newest->count >= (size_t)relay->config->delivery.recipients_per_message) {
@@ -360,10 +406,12 @@ static bool open_one(struct site *site)
     if (!target_choose(site, job, &host, &address)) {
         if (has_hope(site, job))
             return false;
-        if (job->tried)
+        if (job->tried) {
             settle_job(unlink_job(site, &site->first), &job->failure);
-        else
+        } else {
+            note_barred(site, job);
             site_die(site);
+        }
         return site->first != NULL;
     }
     if (site->connection_count >= most && has_hope(site, job))

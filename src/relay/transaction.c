@@ -10,6 +10,7 @@ struct attempt transaction_attempt(struct connection *c, const struct smtp_resul
         .kind = result->kind, .stage = result->stage, .code = result->code,
         .status = slice_of(result->status), .text = result->text, .host = slice_of(c->host->name),
         .address = slice_of(c->address), .tls = tls ? slice_of(SSL_get_version(tls)) : SLICE_NONE,
+        .cipher = tls ? slice_of(SSL_get_cipher_name(tls)) : SLICE_NONE, .policy = slice_of(c->policy_text),
         .is_final = c->options.is_lmtp,
         .has_dsn = c->client && (smtp_client_offers(c->client) & SMTP_DSN),
         .connect_ms = c->connect_ms,
@@ -50,6 +51,7 @@ static void fill_transaction(struct connection *c)
         .auth = message->auth, .body_size = c->content.size,
         .is_8bit = (message->flags & MESSAGE_8BIT) && c->converted.size == 0,
         .is_smtputf8 = message->flags & MESSAGE_SMTPUTF8, .is_rehearsal = c->relay->parts.is_rehearsal,
+        .is_requiretls = message->flags & MESSAGE_REQUIRETLS,
         .recipients = recipients, .recipient_count = c->job->count,
     };
 }
@@ -142,7 +144,8 @@ static bool was_stale(const struct connection *c)
 static bool wants_other_host(const struct smtp_result *result)
 {
     return (result->kind == RESULT_DEFERRED && result->is_host_failure)
-           || (result->kind == RESULT_FAILED && strcmp(result->status, "5.6.7") == 0);
+           || (result->kind == RESULT_FAILED
+               && (strcmp(result->status, "5.6.7") == 0 || strcmp(result->status, "5.7.30") == 0));
 }
 
 void transaction_settle(struct connection *c)

@@ -125,3 +125,24 @@ void dns_reverse_name(const struct sockaddr *address, char ret_name[DNS_NAME_SIZ
         at += (size_t)snprintf(ret_name + at, DNS_NAME_SIZE - at, "%x.%x.", octet[i] & 15, octet[i] >> 4);
     (void)snprintf(ret_name + at, DNS_NAME_SIZE - at, "ip6.arpa");
 }
+
+bool dns_name_from_wire(const uint8_t *wire, size_t size, char ret_name[DNS_NAME_SIZE])
+{
+    size_t at = 0, out = 0;
+    while (at < size && wire[at]) {
+        size_t label = wire[at++];
+        if (label > 63 || at + label > size || out + label + 1 >= 255)
+            return false;
+        if (out)
+            ret_name[out++] = '.';
+        for (size_t i = 0; i < label; i++) {
+            uint8_t c = wire[at + i];
+            if (c <= 0x20 || c >= 0x7f || c == '.')
+                return false;
+            ret_name[out++] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+        }
+        at += label;
+    }
+    ret_name[out] = '\0';
+    return at < size;
+}

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unbound.h>
 
-enum { DNS_A = 1, DNS_MX = 15, DNS_TXT = 16, DNS_AAAA = 28, DNS_PTR = 12, DNS_NAME_SIZE = 256 };
+enum { DNS_A = 1, DNS_CNAME = 5, DNS_MX = 15, DNS_TXT = 16, DNS_AAAA = 28, DNS_PTR = 12, DNS_TLSA = 52, DNS_NAME_SIZE = 256 };
 
 /* A context that answers on a thread of its own; ub_ctx_delete() it. NULL with an error. */
 MUST_USE struct ub_ctx *dns_open(const struct config *config, struct error *error);
@@ -23,6 +23,8 @@ struct dns_question {
 
 /* Asks all and waits until the last is answered or the time is over. */
 void dns_ask(struct ub_ctx *context, struct dns_question *questions, size_t count, int timeout_ms);
+/* A name in wire form as text; "" is the root. False if it is none (RFC 1035 3.1). */
+MUST_USE bool dns_name_from_wire(const uint8_t *wire, size_t size, char ret_name[DNS_NAME_SIZE]);
 /* The name whose PTR tells about the address ("1.2.0.192.in-addr.arpa", RFC 1035 3.5, RFC 3596 2.5). */
 void dns_reverse_name(const struct sockaddr *address, char ret_name[DNS_NAME_SIZE]);
 

@@ -12,6 +12,40 @@ enum { CACHE_MAX = 50000 };
 
 /* ---- routes ---- */
 
+struct dane *dane_hold(struct dane *dane)
+{
+    if (dane)
+        dane->references++;
+    return dane;
+}
+
+void dane_release(struct dane **dane)
+{
+    struct dane *d = *dane;
+    *dane = NULL;
+    if (!d || --d->references)
+        return;
+    free(d->records);
+    free(d->name);
+    free(d);
+}
+
+void route_tls(const struct route *route, const struct route_host *host, const struct config *config,
+               enum tls_demand demand, struct tls_policy *ret_policy)
+{
+    const struct config_route *rule = route->rule;
+    const struct dane *dane = host->dane;
+    struct tls_known known = {
+        .host = host->name, .domain = route->domain, .is_host_vouched = host->is_vouched,
+        .dane = dane ? dane->state : DANE_ABSENT, .dane_name = dane ? dane->name : NULL,
+        .tlsa = dane ? dane->records : NULL, .tlsa_count = dane ? dane->count : 0,
+        .config = (enum config_tls)(rule && rule->tls >= 0 ? rule->tls : config->delivery.tls),
+        .fingerprints = rule && rule->fingerprints.count ? &rule->fingerprints : &config->delivery.fingerprints,
+        .demand = demand,
+    };
+    tls_policy_find(&known, ret_policy);
+}
+
 struct route *route_hold(struct route *route)
 {
     route->references++;
@@ -24,8 +58,10 @@ void route_release(struct route **route)
     *route = NULL;
     if (!r || --r->references)
         return;
-    for (size_t i = 0; i < r->host_count; i++)
+    for (size_t i = 0; i < r->host_count; i++) {
         free(r->hosts[i].name);
+        dane_release(&r->hosts[i].dane);
+    }
     free(r->hosts);
     free(r->domain);
     free(r->site);
@@ -71,8 +107,10 @@ static struct route *shuffled(struct router *router, struct route *route)
     copy->reason = route->reason ? mem_copy_text(route->reason) : NULL;
     copy->hosts = mem_alloc(route->host_count * sizeof *copy->hosts);
     memcpy(copy->hosts, route->hosts, route->host_count * sizeof *copy->hosts);
-    for (size_t i = 0; i < route->host_count; i++)
+    for (size_t i = 0; i < route->host_count; i++) {
         copy->hosts[i].name = mem_copy_text(route->hosts[i].name);
+        (void)dane_hold(copy->hosts[i].dane);
+    }
     route_shuffle(router, copy);
     return copy;
 }

@@ -20,11 +20,15 @@
  * N7  CNAME at the domain is followed (at most 8); a CNAME as MX target too; loops fail 5.4.4
  * N8  results are shared for their TTL (floor 5 s, cap 1 day; failures as their SOA says, 5 s for temporary ones)
  * N9  `site` names what is reached, not what was asked: equal for domains with the same hosts, port and policy
+ * N10 TLSA are looked up for hosts whose addresses, and whose place among the MX, DNSSEC vouches for (RFC 7672 2.2): at the end
+ *     of a CNAME chain, then at the host's own name; where the chain leaves the secure part, at its own name only. Hosts
+ *     of which that can't be said cost no look-up. Failures are kept for 5 s
  * All calls from the loop's thread; the callback may run before route_lookup() returns. */
 #ifndef MR_ROUTE_ROUTE_H
 #define MR_ROUTE_ROUTE_H
 
 #include "config/config.h"
+#include "route/tls_policy.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -38,6 +42,14 @@ struct route_address {
     union { struct sockaddr any; struct sockaddr_in v4; struct sockaddr_in6 v6; struct sockaddr_un local; } to; /* port set */
 };
 
+struct dane {                 /* TLSA of a host; counted: dane_hold()/dane_release() */
+    enum dane_state state;
+    char *name;               /* TLSA base domain */
+    struct tlsa *records;     /* those that are usable; data behind them in the same piece */
+    size_t count;
+    unsigned references;
+};
+
 struct route_host {
     char *name;               /* A-label name, or the literal */
     unsigned preference;
@@ -45,6 +57,8 @@ struct route_host {
     size_t address_count;     /* 0: `problem` says why it can't be used */
     const char *problem;
     bool is_secure;           /* DNSSEC-validated answers */
+    bool is_vouched;          /* DNSSEC or the config says that this host is the domain's */
+    struct dane *dane;        /* NULL: none */
 };
 
 struct route {                /* immutable, counted: route_hold()/route_release() */
@@ -72,6 +86,11 @@ void router_destroy(struct router **router);   /* pending look-ups are dropped, 
 void router_forget(struct router *router);     /* drops what is cached (SIGHUP) */
 /* `domain` lower-case A-labels or "[literal]"; `reroute` "host:port" or absent. */
 void route_lookup(struct router *router, struct slice domain, struct slice reroute, route_fn *fn, void *arg);
+/* How a connection to the host must be secured. It points into route and host. */
+void route_tls(const struct route *route, const struct route_host *host, const struct config *config,
+               enum tls_demand demand, struct tls_policy *ret_policy);
+struct dane *dane_hold(struct dane *dane);
+void dane_release(struct dane **dane);
 struct route *route_hold(struct route *route);
 void route_release(struct route **route);
 /* Whether mail may be sent there at all (N6); ranges in a table. */

@@ -1,58 +1,27 @@
-#include "route/route_private.h"
+#include "route/search_private.h"
 
 #include "base/mem.h"
 #include "os/clock.h"
-#include "route/dns.h"
 
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CLASS_IN = 1, RCODE_NXDOMAIN = 3, TARGETS = 500 };
-
-struct query {                /* one question to libunbound */
-    struct search *search;    /* NULL: nobody waits any more */
-    struct router *router;
-    size_t host;              /* whose addresses; unused for MX */
-    int type;
-    int async_id;
-    struct query *next;       /* of the search's list */
-};
-
-struct found { struct route_address list[ROUTE_ADDRESSES_MAX]; size_t count; };
-
-struct candidate {            /* a host under way */
-    char *name;
-    int port;
-    unsigned preference;
-    bool is_trusted;          /* the config names it: its address may be private */
-    bool is_temporary, is_private, is_secure;
-    const char *problem;
-    struct found v4, v6;
-    char private_text[64];
-};
-
-struct search {
-    struct cached *entry;
-    struct router *router;
-    const struct config_route *rule;
-    char *domain;
-    const char *source;
-    struct query *queries;
-    size_t pending;
-    struct event *timer;
-    struct candidate *hosts;
-    size_t host_count;
-    int64_t ttl_s;
-    bool is_secure;
-    bool has_us;              /* we stood among the MX hosts (N5) */
-    bool is_mx_dead;          /* direct_first: the MX look-up failed, its reason is `failure` */
-};
-
-static void finish(struct search *search);
+static void proceed(struct search *search);
 static void ask_addresses(struct search *search);
 
 /* ---- ends ---- */
+
+static void drop_from(struct search *search, size_t first)
+{
+    for (size_t i = first; i < search->host_count; i++) {
+        free(search->hosts[i].name);
+        free(search->hosts[i].canonical);
+        dane_release(&search->hosts[i].dane);
+    }
+    if (first < search->host_count)
+        search->host_count = first;
+}
 
 static void search_destroy(struct search *search)
 {
@@ -64,8 +33,7 @@ static void search_destroy(struct search *search)
         else
             query->search = NULL; /* its answer is already on the way: freed by the callback */
     }
-    for (size_t i = 0; i < search->host_count; i++)
-        free(search->hosts[i].name);
+    drop_from(search, 0);
     free(search->hosts);
     if (search->timer)
         event_free(search->timer);
@@ -193,6 +161,16 @@ static bool has_override(const struct config *config, struct slice wanted)
 
 static void on_mx(struct search *search, const struct ub_result *result);
 
+static void note_canonical(struct candidate *host, const struct ub_result *result)
+{
+    struct slice name = slice_of(result->canonname);
+    if (name.size && name.data[name.size - 1] == '.')
+        name = slice_first(name, name.size - 1);
+    if (!result->havedata || name.size == 0 || host->canonical || slice_equals_nocase(name, slice_of(host->name)))
+        return;
+    host->canonical = slice_copy(name);
+}
+
 static void on_address(struct search *search, size_t place, const struct ub_result *result)
 {
     struct candidate *host = &search->hosts[place];
@@ -203,7 +181,11 @@ static void on_address(struct search *search, size_t place, const struct ub_resu
     }
     if (result->havedata && result->ttl < search->ttl_s)
         search->ttl_s = result->ttl;
-    host->is_secure = result->secure;
+    if (result->havedata) {
+        host->has_secure = host->has_secure || result->secure;
+        host->has_insecure = host->has_insecure || !result->secure;
+    }
+    note_canonical(host, result);
     for (size_t i = 0; result->havedata && result->data[i]; i++) {
         if (result->qtype == DNS_A && result->len[i] == 4) {
             address.to.v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)host->port)};
@@ -239,15 +221,18 @@ static void on_answer(void *arg, int problem, struct ub_result *result)
         if (type == DNS_MX)
             on_mx(search, result);
         else {
-            on_address(search, host, result);
+            if (type == DNS_A || type == DNS_AAAA)
+                on_address(search, host, result);
+            else
+                search_dane_answer(search, host, type, result);
             if (search->pending == 0)
-                finish(search);
+                proceed(search);
         }
     }
     ub_resolve_free(result);
 }
 
-static bool ask(struct search *search, const char *name, int type, size_t host)
+bool search_ask(struct search *search, const char *name, int type, size_t host)
 {
     struct query *query = mem_alloc(sizeof *query);
     *query = (struct query){.search = search, .router = search->router, .host = host, .type = type,
@@ -268,6 +253,7 @@ static void ask_addresses(struct search *search)
     for (size_t i = 0; i < search->host_count; i++) {
         struct candidate *host = &search->hosts[i];
         bool is_asked = false;
+        host->is_vouched = host->is_trusted || search->is_secure;
         if (host->problem || add_overrides(search, host))
             continue;
         if (address_from_text(slice_of(host->name), host->port, &literal)) {
@@ -275,44 +261,22 @@ static void ask_addresses(struct search *search)
             continue;
         }
         if (config->dns.is_ipv4)
-            is_asked = ask(search, host->name, DNS_A, i) || is_asked;
+            is_asked = search_ask(search, host->name, DNS_A, i) || is_asked;
         if (config->dns.is_ipv6)
-            is_asked = ask(search, host->name, DNS_AAAA, i) || is_asked;
+            is_asked = search_ask(search, host->name, DNS_AAAA, i) || is_asked;
         host->is_temporary = !is_asked;
     }
     if (search->pending == 0)
-        finish(search);
+        proceed(search);
 }
 
 /* ---- MX ---- */
-
-/* A name in wire form as text; "" is the root. False if it is none (RFC 1035 3.1). */
-static bool name_from_wire(const uint8_t *wire, size_t size, char ret_name[256])
-{
-    size_t at = 0, out = 0;
-    while (at < size && wire[at]) {
-        size_t label = wire[at++];
-        if (label > 63 || at + label > size || out + label + 1 >= 255)
-            return false;
-        if (out)
-            ret_name[out++] = '.';
-        for (size_t i = 0; i < label; i++) {
-            uint8_t c = wire[at + i];
-            if (c <= 0x20 || c >= 0x7f || c == '.')
-                return false;
-            ret_name[out++] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
-        }
-        at += label;
-    }
-    ret_name[out] = '\0';
-    return at < size;
-}
 
 static void add_mx(struct search *search, const uint8_t *data, size_t size, bool *ret_has_root)
 {
     char name[256];
     struct route_address literal;
-    if (size < 3 || !name_from_wire(data + 2, size - 2, name))
+    if (size < 3 || !dns_name_from_wire(data + 2, size - 2, name))
         return;
     if (name[0] == '\0') {
         *ret_has_root = true;
@@ -327,14 +291,6 @@ static int by_preference(const void *a, const void *b)
 {
     const struct candidate *one = a, *other = b;
     return (one->preference > other->preference) - (one->preference < other->preference);
-}
-
-static void drop_from(struct search *search, size_t first)
-{
-    for (size_t i = first; i < search->host_count; i++)
-        free(search->hosts[i].name);
-    if (first < search->host_count)
-        search->host_count = first;
 }
 
 /* N5: ourselves, and all that are not better. */
@@ -412,6 +368,7 @@ static void on_mx(struct search *search, const struct ub_result *result)
         use_mx(search, result);
     } else {
         search->source = "implicit mx";
+        search->is_secure = result->secure;
         (void)add_host(search, search->domain, port_of(search), 0);
         if (search->rule && search->rule->is_direct_first)
             add_rule_hosts(search);
@@ -425,7 +382,8 @@ static void on_mx(struct search *search, const struct ub_result *result)
 static void fill_host(const struct candidate *from, struct route_host *to)
 {
     *to = (struct route_host){.name = mem_copy_text(from->name), .preference = from->preference,
-                              .problem = from->problem, .is_secure = from->is_secure};
+                              .problem = from->problem, .is_secure = from->has_secure && !from->has_insecure,
+                              .is_vouched = from->is_vouched, .dane = dane_hold(from->dane)};
     for (size_t i = 0; i < ROUTE_ADDRESSES_MAX && to->address_count < ROUTE_ADDRESSES_MAX; i++) {
         if (i < from->v6.count)
             to->addresses[to->address_count++] = from->v6.list[i];
@@ -444,17 +402,31 @@ static int by_text(const void *a, const void *b)
 }
 
 /* N9: rule, then hosts with preference and addresses, in an order that chance doesn't change. */
+static bool has_authority(const struct dane *dane)
+{
+    for (size_t i = 0; dane && i < dane->count; i++)
+        if (dane->records[i].usage == 2)
+            return true;
+    return false;
+}
+
 static char *site_name(const struct search *search, const struct route *route)
 {
     char *texts[TARGETS], address[64];
     size_t count = 0;
     struct buf name = {0};
+    bool has_names = false; /* the domain is among the names that a certificate may have (RFC 7672 3.2.2) */
     for (size_t i = 0; i < route->usable_count; i++) {
         const struct route_host *host = &route->hosts[i];
+        has_names = has_names || has_authority(host->dane);
         for (size_t k = 0; k < host->address_count && count < TARGETS; k++) {
             struct buf text = {0};
             route_address_text(&host->addresses[k], address, sizeof address);
-            buf_printf(&text, "%05u %s %s", host->preference, host->name, address);
+            buf_printf(&text, "%05u %s %s%s", host->preference, host->name, address,
+                       !host->dane                          ? ""
+                       : host->dane->state == DANE_USABLE   ? " dane"
+                       : host->dane->state == DANE_UNUSABLE ? " dane-unusable"
+                                                            : " dane-failed");
             texts[count++] = buf_take(&text);
         }
     }
@@ -466,6 +438,8 @@ static char *site_name(const struct search *search, const struct route *route)
         buf_append_byte(&name, '\n');
         free(texts[i]);
     }
+    if (has_names)
+        buf_printf(&name, "dane-ta %s\n", search->domain);
     return buf_take(&name);
 }
 
@@ -490,6 +464,14 @@ static void fail_unusable(struct search *search)
     } else {
         fail(search, 550, "5.4.4", "none of its mail hosts has an address");
     }
+}
+
+static bool has_address(const struct search *search)
+{
+    for (size_t i = 0; i < search->host_count; i++)
+        if (search->hosts[i].v4.count + search->hosts[i].v6.count > 0)
+            return true;
+    return false;
 }
 
 static void finish(struct search *search)
@@ -517,6 +499,18 @@ static void finish(struct search *search)
     conclude(search, route);
 }
 
+/* All that was asked is answered: what comes next. */
+static void proceed(struct search *search)
+{
+    if (!search->is_dane_asked && has_address(search)) {
+        search->is_dane_asked = true;
+        search_dane_start(search);
+        if (search->pending)
+            return;
+    }
+    finish(search);
+}
+
 /* ---- beginnings ---- */
 
 static void on_timeout(int fd, short what, void *arg)
@@ -526,13 +520,11 @@ static void on_timeout(int fd, short what, void *arg)
     (void)fd;
     (void)what;
     /* Hosts whose addresses are known are tried rather than waited for. */
-    for (size_t i = 0; i < search->host_count; i++) {
-        struct candidate *host = &search->hosts[i];
-        if (host->v4.count + host->v6.count > 0) {
-            search->ttl_s = TTL_FLOOR_S;
-            finish(search);
-            return;
-        }
+    if (has_address(search)) {
+        search->ttl_s = TTL_FLOOR_S;
+        search_dane_give_up(search);
+        finish(search);
+        return;
     }
     (void)snprintf(reason, sizeof reason, "the name servers did not answer in %lld s",
                    (long long)((search->router->config->dns.timeout_ms + 999) / 1000));
@@ -546,7 +538,7 @@ static void start_literal(struct search *search)
     struct candidate *host = add_host(search, search->domain, port_of(search), 0);
     if (address_from_text(slice_of(search->domain), host->port, &address)) {
         add_address(search, host, &address);
-        finish(search);
+        proceed(search);
     } else {
         fail(search, 550, "5.1.3", "no address literal that could be connected to");
     }
@@ -595,7 +587,7 @@ void search_start(struct cached *entry, struct slice domain, struct slice rerout
         search->source = "hosts";
         (void)add_host(search, search->domain, port_of(search), 0);
         ask_addresses(search);
-    } else if (!ask(search, search->domain, DNS_MX, 0)) {
+    } else if (!search_ask(search, search->domain, DNS_MX, 0)) {
         fail(search, 451, "4.4.3", "the MX look-up could not be asked");
     }
 }

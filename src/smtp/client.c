@@ -93,6 +93,8 @@ static void put_mail(struct smtp_client *client, const struct smtp_transaction *
         buf_append_text(out, " BODY=8BITMIME");
     if (transaction->is_smtputf8)
         buf_append_text(out, " SMTPUTF8");
+    if (transaction->is_requiretls)
+        buf_append_text(out, " REQUIRETLS");
     if ((client->offers & SMTP_DSN) && transaction->ret)
         buf_printf(out, " RET=%s", transaction->ret);
     if ((client->offers & SMTP_DSN) && transaction->envid.size) {
@@ -141,6 +143,13 @@ static bool settle_unsendable(struct smtp_client *client, struct smtp_transactio
 {
     if ((client->offers & SMTP_SIZE) && client->size_limit && transaction->body_size > client->size_limit) {
         client_settle_all(client, RESULT_FAILED, "mail", "5.3.4", "message larger than the server takes (SIZE)");
+        return true;
+    }
+    if (transaction->is_requiretls && !(client->is_secured && (client->offers & SMTP_REQUIRETLS))) {
+        client_settle_all(client, RESULT_FAILED, "mail", "5.7.30",
+                          "the message demands REQUIRETLS, which the server does not offer");
+        for (size_t i = 0; i < transaction->recipient_count; i++)
+            transaction->recipients[i].result.is_host_failure = true;
         return true;
     }
     if (transaction->is_smtputf8 && !(client->offers & SMTP_SMTPUTF8)) {

@@ -79,6 +79,7 @@ struct smtp_transaction { /* the driver's; stays in place until settled */
     size_t body_size;         /* octets of the canonical message, unstuffed */
     bool is_8bit, is_smtputf8;
     bool is_rehearsal;        /* T9 */
+    bool is_requiretls;       /* RFC 8689: only to a server that offers it under TLS */
     struct smtp_recipient *recipients;
     size_t recipient_count;
     bool is_settled;

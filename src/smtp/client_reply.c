@@ -96,7 +96,7 @@ void smtp_client_lost(struct smtp_client *client, const char *reason, int64_t no
     client->now_ms = now_ms;
     if (client->state == STATE_CLOSED)
         return;
-    (void)snprintf(result.status, sizeof result.status, "%s", "4.4.2");
+    (void)snprintf(result.status, sizeof result.status, "%s", client->state == STATE_HANDSHAKE ? "4.7.5" : "4.4.2");
     struct smtp_transaction *transaction = client->transaction;
     if (transaction) {
         bool is_unknown = client->is_body_sent && client->state != STATE_DROPPED;
@@ -167,6 +167,13 @@ static void read_keyword(struct smtp_client *client, struct slice line)
         read_limits(client, rest);
 }
 
+static void fail_without_tls(struct smtp_client *client)
+{
+    struct smtp_result result = {.kind = RESULT_DEFERRED, .stage = "starttls", .status = "4.7.4",
+                                 .text = SLICE("TLS is required and the server does not offer it")};
+    fail_connection(client, &result);
+}
+
 static void on_ehlo(struct smtp_client *client)
 {
     int code = client->reply.code;
@@ -190,9 +197,7 @@ static void on_ehlo(struct smtp_client *client)
         buf_append_text(&client->output, "STARTTLS\r\n");
         client_enter(client, STATE_STARTTLS);
     } else if (may_secure && client->options.tls == SMTP_TLS_MUST) {
-        struct smtp_result result = {.kind = RESULT_DEFERRED, .stage = "starttls", .status = "4.7.4",
-                                     .text = SLICE("TLS is required and the server does not offer it")};
-        fail_connection(client, &result);
+        fail_without_tls(client);
     } else {
         client_enter(client, STATE_IDLE);
     }
@@ -200,8 +205,10 @@ static void on_ehlo(struct smtp_client *client)
 
 static void on_helo(struct smtp_client *client)
 {
-    if (client->reply.code / 100 != 2 || client->options.tls == SMTP_TLS_MUST)
+    if (client->reply.code / 100 != 2)
         refuse_connection(client);
+    else if (client->options.tls == SMTP_TLS_MUST)
+        fail_without_tls(client);
     else
         client_enter(client, STATE_IDLE);
 }

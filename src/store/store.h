@@ -33,6 +33,7 @@ enum store_state { /* of a recipient; kept in the database as these numbers */
 
 enum { /* flags of a message */
     MESSAGE_8BIT = 1, MESSAGE_SMTPUTF8 = 2, MESSAGE_LEADING_DOT = 4, MESSAGE_8BIT_HEADER = 8, MESSAGE_IS_DSN = 16,
+    MESSAGE_REQUIRETLS = 32, MESSAGE_TLS_OPTIONAL = 64, /* RFC 8689: X-Sender's REQUIRETLS; TLS-Required: No */
 };
 
 struct store_message {

@@ -63,7 +63,7 @@ class Session:
         self.server, self.sock, self.number = server, sock, number
         self.commands = []
         self.transaction = None
-        self.is_secured = False
+        self.is_secured = self.is_resumed = False
         self.buffer = b""
 
     def read_more(self):
@@ -154,8 +154,8 @@ class Session:
 
     def secure(self):
         self.buffer = b""
-        self.sock = server_context().wrap_socket(self.sock, server_side=True)
-        self.is_secured = True
+        self.sock = (self.server.context or server_context()).wrap_socket(self.sock, server_side=True)
+        self.is_secured, self.is_resumed = True, getattr(self.sock, "session_reused", False)
 
     def act(self, action):
         if isinstance(action, Then):
@@ -186,11 +186,12 @@ class Session:
 class ScriptedServer:
     """Listens on a loopback address of its own. `extensions` are what EHLO offers (STARTTLS among them if wished)."""
 
-    def __init__(self, table=(), address=None, port=None, extensions=EXTENSIONS):
+    def __init__(self, table=(), address=None, port=None, extensions=EXTENSIONS, context=None):
         self.table = [(re.compile(regex, re.I), action) for regex, action in table]
         ehlo = "\n".join([*(f"250-{word}" for word in ("mx.test", *extensions))][:-1] +
                          [f"250 {('mx.test', *extensions)[-1]}"])
         self.defaults = [(re.compile(r"EHLO", re.I), ehlo)] + [(re.compile(r, re.I), a) for r, a in DEFAULTS]
+        self.context = context  # of STARTTLS; None: self-signed
         self.address = address or loopback()
         self.port = port or MX_PORT
         self.sessions, self.transactions = [], []
