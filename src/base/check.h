@@ -7,7 +7,11 @@
 #define MR_BASE_CHECK_H
 
 #define MUST_USE __attribute__((warn_unused_result))
+#ifdef __MINGW32__ /* libcdonts on Windows: its printf family is made C99's, so the check must be too */
+#define FORMAT(string_index, first) __attribute__((format(gnu_printf, string_index, first)))
+#else
 #define FORMAT(string_index, first) __attribute__((format(printf, string_index, first)))
+#endif
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 #define CHECK(condition) \

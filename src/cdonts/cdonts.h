@@ -119,7 +119,7 @@ CDONTS_API uint32_t cdonts_wait(const char *pickup_name, const char *receipts_fo
                                 struct cdonts_error *error);
 
 /* ---- any member, for bindings ---- */
-enum cdonts_kind { CDONTS_EMPTY, CDONTS_NUMBER, CDONTS_STRING, CDONTS_BYTES, CDONTS_OBJECT, CDONTS_TIME };
+enum cdonts_kind { CDONTS_EMPTY, CDONTS_NUMBER, CDONTS_STRING, CDONTS_BYTES, CDONTS_REFERENCE, CDONTS_TIME };
 enum cdonts_access { CDONTS_GET = 1, CDONTS_PUT = 2, CDONTS_CALL = 4 };
 
 struct cdonts_value {

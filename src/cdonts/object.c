@@ -227,7 +227,7 @@ uint32_t call_give_number(struct call *call, int64_t number)
 
 uint32_t call_give_object(struct call *call, struct cdonts_object *taken_object)
 {
-    *call->ret = (struct cdonts_value){.kind = CDONTS_OBJECT, .object = taken_object};
+    *call->ret = (struct cdonts_value){.kind = CDONTS_REFERENCE, .object = taken_object};
     return CDONTS_OK;
 }
 

@@ -58,9 +58,9 @@ static size_t column_of(const struct buf *out)
     return out->size - at;
 }
 
-/* Whole characters that fill at most `room` columns as one word; without padding if possible, since GMime joins the base64 of
- * neighbours and stops at the first "=". */
-static size_t word_size(struct slice text, size_t room)
+/* Whole characters that fill at most `room` columns as one base64 word, a multiple of three octets unless the text ends: GMime
+ * joins the base64 of neighbours and stops at the first "=". 0: there are none. */
+static size_t base64_size(struct slice text, size_t room)
 {
     size_t octets_max = room > WORD_FRAME ? (room - WORD_FRAME) / 4 * 3 : 0;
     size_t size = 0, unpadded = 0, next;
@@ -69,25 +69,63 @@ static size_t word_size(struct slice text, size_t room)
         if (size % 3 == 0)
             unpadded = size;
     }
-    return size == text.size || unpadded == 0 ? size : unpadded;
+    return size == text.size ? size : unpadded;
+}
+
+static bool is_q_plain(char c)
+{
+    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+}
+
+/* The same as a Q word. */
+static size_t quoted_size(struct slice text, size_t room)
+{
+    size_t columns = WORD_FRAME, size = 0, next;
+    while (size < text.size && (next = utf8_sequence(slice_from(text, size))) > 0) {
+        columns += is_q_plain(text.data[size]) ? 1 : 3 * next;
+        if (columns > room)
+            break;
+        size += next;
+    }
+    return size;
+}
+
+static void put_base64_word(struct buf *out, struct slice text)
+{
+    struct buf word = {0};
+    encode_base64(text, &word);
+    buf_append_text(out, "=?utf-8?B?");
+    buf_append(out, slice_trim(buf_slice(&word)));
+    buf_append_text(out, "?=");
+    buf_finish(&word);
+}
+
+static void put_quoted_word(struct buf *out, struct slice text)
+{
+    buf_append_text(out, "=?utf-8?Q?");
+    for (size_t i = 0; i < text.size; i++) {
+        if (is_q_plain(text.data[i]))
+            buf_append_byte(out, text.data[i]);
+        else
+            buf_printf(out, "=%02X", (unsigned char)text.data[i]);
+    }
+    buf_append_text(out, "?=");
 }
 
 static void put_words(struct buf *out, struct slice text)
 {
     while (text.size) {
-        size_t column = column_of(out);
-        size_t size = word_size(text, column < LINE_MAX_AIM ? LINE_MAX_AIM - column - 1 : 0);
-        if (size == 0) {
+        size_t column = column_of(out), room = column < LINE_MAX_AIM ? LINE_MAX_AIM - column - 1 : 0;
+        size_t size = base64_size(text, room), quoted = size ? 0 : quoted_size(text, room);
+        if (size + quoted == 0) {
             buf_append_text(out, "\r\n ");
             continue;
         }
-        struct buf word = {0};
-        encode_base64(slice_first(text, size), &word);
-        buf_append_text(out, "=?utf-8?B?");
-        buf_append(out, slice_trim(buf_slice(&word)));
-        buf_append_text(out, "?=");
-        buf_finish(&word);
-        text = slice_from(text, size);
+        if (size)
+            put_base64_word(out, slice_first(text, size));
+        else
+            put_quoted_word(out, slice_first(text, quoted));
+        text = slice_from(text, size + quoted);
         if (text.size)
             buf_append_text(out, "\r\n ");
     }

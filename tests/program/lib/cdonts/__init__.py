@@ -16,11 +16,12 @@ PYTHON = "/usr/bin/python3"
 def environment(**more):
     env = dict(os.environ, CDONTS_LIBRARY=str(LIBRARY), PYTHONPATH=str(HERE), LD_LIBRARY_PATH=str(BUILD),
                GI_TYPELIB_PATH=str(BUILD), PYTHONDONTWRITEBYTECODE="1",
-               ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0", **more)
+               ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0")
     linked = subprocess.run(["ldd", LIBRARY], capture_output=True, text=True, check=True).stdout
     runtimes = [line.split()[2] for line in linked.splitlines() if "libasan" in line]
     if runtimes:
         env["LD_PRELOAD"] = runtimes[0]
+    env.update(more)
     return env
 
 

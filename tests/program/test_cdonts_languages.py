@@ -1,0 +1,74 @@
+"""The same message from each language: examples/cdonts, run against the library just built."""
+import email
+import email.policy
+import shutil
+import subprocess
+
+import pytest
+
+from lib import cdonts
+from lib.relay import TREE
+
+EXAMPLES = TREE / "examples/cdonts"
+LANGUAGES = [("Python", [cdonts.PYTHON, "send.py"]), ("JavaScript", ["gjs", "send.js"]), ("Lua", ["lua5.3", "send.lua"]),
+             ("Perl", ["/usr/bin/perl", "send.pl"]), ("PHP", ["php", "-d", "ffi.enable=1", "send.php"]), ("C", None)]
+
+
+def without_sanitizers(folder):
+    """PHP loads its extensions in a way that ASan's runtime refuses: it gets a library of its own."""
+    names = "arena buf error slice utf8".split()
+    sources = [TREE / "src/base" / f"{name}.c" for name in names]
+    sources += [TREE / "src/message" / f"{name}.c" for name in ("address", "body", "compose", "compose_body", "compose_header", "date",
+                                                                "header", "read", "read_decode", "recode")]
+    sources += [TREE / "src" / name for name in ("pickup/submission.c", "pickup/pickup_writer.c", "os/file.c", "os/clock.c")]
+    sources += (TREE / "src/cdonts").glob("*.c")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", f"-I{TREE / 'src'}", *sources, "-lidn2", "-lpthread",
+                    "-o", folder / "libcdonts.so.1"], check=True)
+    return {"LD_LIBRARY_PATH": folder, "LD_PRELOAD": ""}
+
+
+@pytest.mark.parametrize("language,command", LANGUAGES, ids=[row[0] for row in LANGUAGES])
+def test_an_example_sends_a_file(relay_to, make_server, tmp_path, language, command):
+    server = make_server()
+    relay = relay_to(server)
+    file = tmp_path / "Prüfung.bin"
+    file.write_bytes(bytes(range(256)) * 5)
+    if command:
+        assert shutil.which(command[0]), f"{command[0]} is missing: ./check installs it"
+        command = [*command[:-1], EXAMPLES / command[-1]]
+        assert command[-1].suffix not in (".py", ".js") or len(command[-1].read_text().splitlines()) < 15
+    else:
+        sanitizers = ["-fsanitize=address,undefined"] if "LD_PRELOAD" in cdonts.environment() else []
+        subprocess.run(["gcc", EXAMPLES / "send.c", "-o", tmp_path / "send", f"-I{TREE / 'src/cdonts'}", *sanitizers,
+                        f"-L{cdonts.BUILD}", "-lcdonts"], check=True)
+        command = [tmp_path / "send"]
+    more = without_sanitizers(tmp_path) if language == "PHP" else {}
+    name = cdonts.run([*command, "user@d.test", file], MAILROOT_PICKUP=relay.pickup, **more).stdout.strip()
+    relay.wait_event("done", pickup=name)
+    message = email.message_from_bytes(server.transactions[0].content, policy=email.policy.default)
+    text, attached = message.iter_parts()
+    assert message["subject"] == "Grüße aus " + language and text.get_content().splitlines() == ["Es hängt an."]
+    assert attached.get_filename() == file.name and attached.get_content() == file.read_bytes()
+
+
+def test_the_session_tree_by_introspection(tmp_path):
+    (tmp_path / "a.eml").write_bytes(b"x-receiver: me@d.test\r\nFrom: Ann <a@b.test>\r\nSubject: s\r\n\r\nwords\r\n")
+    cdonts.run([cdonts.PYTHON, "-c", """
+import sys
+import gi
+gi.require_version("Cdonts", "1.0")
+from gi.repository import Cdonts, GLib
+session = Cdonts.Object.new_session()
+try:
+    session.get_child("Inbox")
+    raise AssertionError
+except GLib.Error as error:
+    assert error.code & 0xFFFFFFFF == 0x80040605, error
+session.call("LogonSMTP", GLib.Variant("(ss)", ("Me", "me@d.test")))
+session.put_value("DropFolder", GLib.Variant("s", sys.argv[1]))
+messages = session.get_child("Inbox").get_child("Messages")
+assert messages.get_value("Count").get_int64() == 1
+message = messages.call("GetFirst", None)
+assert message.get_value("Subject").get_string() == "s" and message.get_child("Sender").get_value("Name").get_string() == "Ann"
+assert messages.call("GetNext", None) is None
+""", tmp_path])
