@@ -51,7 +51,7 @@ static void list_readable(const struct config *config, struct path_list *list)
 {
     const char *const files[] = {config->file, config->dns.trust_anchor, config->local.alias_file, config->smtp.users,
                                  config->smtp.tls_cert, config->smtp.tls_key, config->delivery.tls_ca_file,
-                                 config->delivery.tls_certificate, config->delivery.tls_key};
+                                 config->delivery.tls_certificate, config->delivery.tls_key, config->mta_sts.ca_file};
     for (size_t i = 0; i < COUNT_OF(files); i++)
         add_folder_of(list, files[i], SANDBOX_READ);
 }

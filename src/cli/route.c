@@ -73,6 +73,11 @@ static json_t *describe(const struct config *config, const char *address, const 
         json_object_set_new(json, "status", json_string(route->status));
         json_object_set_new(json, "reason", json_string(route->reason));
     }
+    if (route->sts)
+        json_object_set_new(json, "mta_sts", json_pack("{s:s, s:s, s:I}", "mode", sts_mode_name(route->sts->mode), "id",
+                                                       route->sts->id, "max_age", (json_int_t)route->sts->max_age_s));
+    if (route->sts_problem)
+        json_object_set_new(json, "mta_sts_problem", json_string(route->sts_problem));
     if (route->rule)
         json_object_set_new(json, "rule", json_string(route->rule->pattern));
     return json;
@@ -93,6 +98,10 @@ static void print_words(const struct config *config, const char *address, const 
         return;
     }
     printf("  source   %s%s%s\n", route->source, route->rule ? ", rule " : "", route->rule ? route->rule->pattern : "");
+    if (route->sts)
+        printf("  MTA-STS  %s, id %s\n", sts_mode_name(route->sts->mode), route->sts->id);
+    if (route->sts_problem)
+        printf("  MTA-STS  %s\n", route->sts_problem);
     for (size_t i = 0; i < route->host_count; i++) {
         const struct route_host *host = &route->hosts[i];
         printf("  %5u    %s", host->preference, host->name);

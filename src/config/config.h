@@ -105,6 +105,7 @@ struct config {
         uint64_t session_size;       /* octets of a connection; 0 = no limit */
         int64_t command_ms, data_ms, session_ms, greet_pause_ms, tarpit_ms;
     } smtp;
+    struct { bool is_on; char *ca_file; int port; int64_t timeout_ms; } mta_sts;
     struct { char *copy_to; char *from; uint64_t returned_size; } bounce;
     struct { char *file; bool is_stdout; uint64_t rotate_size; int keep; } events; /* file "" = none */
     struct { bool is_on; char *dir; } receipts;

@@ -371,6 +371,10 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
         mem_exhausted(sizeof *relay);
     relay->tls = tls_open(relay->config, error);
     relay->router = relay->tls ? router_create(parts->base, parts->config, error) : NULL;
+    if (relay->router && !parts->is_rehearsal && !router_keep(relay->router, error)) {
+        relay_destroy(&relay);
+        return NULL;
+    }
     relay->local = relay->router ? local_start(relay, error) : NULL;
     if (!relay->local || !store_open(parts->queue_dir, STORE_READER, &relay->reader, error)) {
         relay_destroy(&relay);

@@ -39,6 +39,7 @@ void route_tls(const struct route *route, const struct route_host *host, const s
         .host = host->name, .domain = route->domain, .is_host_vouched = host->is_vouched,
         .dane = dane ? dane->state : DANE_ABSENT, .dane_name = dane ? dane->name : NULL,
         .tlsa = dane ? dane->records : NULL, .tlsa_count = dane ? dane->count : 0,
+        .sts = route->sts,
         .config = (enum config_tls)(rule && rule->tls >= 0 ? rule->tls : config->delivery.tls),
         .fingerprints = rule && rule->fingerprints.count ? &rule->fingerprints : &config->delivery.fingerprints,
         .demand = demand,
@@ -62,6 +63,8 @@ void route_release(struct route **route)
         free(r->hosts[i].name);
         dane_release(&r->hosts[i].dane);
     }
+    sts_policy_release(&r->sts);
+    free(r->sts_problem);
     free(r->hosts);
     free(r->domain);
     free(r->site);
@@ -105,6 +108,8 @@ static struct route *shuffled(struct router *router, struct route *route)
     copy->domain = mem_copy_text(route->domain);
     copy->site = mem_copy_text(route->site);
     copy->reason = route->reason ? mem_copy_text(route->reason) : NULL;
+    (void)sts_policy_hold(copy->sts);
+    copy->sts_problem = route->sts_problem ? mem_copy_text(route->sts_problem) : NULL;
     copy->hosts = mem_alloc(route->host_count * sizeof *copy->hosts);
     memcpy(copy->hosts, route->hosts, route->host_count * sizeof *copy->hosts);
     for (size_t i = 0; i < route->host_count; i++) {
@@ -239,12 +244,21 @@ struct router *router_create(struct event_base *base, const struct config *confi
         router_destroy(&router);
         return NULL;
     }
+    if (config->mta_sts.is_on && !(router->sts = sts_create(base, config, router->context, error))) {
+        router_destroy(&router);
+        return NULL;
+    }
     router->readable = event_new(base, ub_fd(router->context), EV_READ | EV_PERSIST, on_readable, router);
     if (!router->readable || event_add(router->readable, NULL) != 0) {
         (void)error_set(error, "DNS: can't watch libunbound");
         router_destroy(&router);
     }
     return router;
+}
+
+bool router_keep(struct router *router, struct error *error)
+{
+    return !router->sts || sts_keep(router->sts, error);
 }
 
 void router_destroy(struct router **router)
@@ -255,6 +269,7 @@ void router_destroy(struct router **router)
         return;
     HASH_ITER(hh, r->cache, entry, next)
         entry_destroy(entry);
+    sts_destroy(&r->sts);
     if (r->readable)
         event_free(r->readable);
     if (r->context)

@@ -73,6 +73,8 @@ struct route {                /* immutable, counted: route_hold()/route_release(
     char *reason;             /* "domain does not exist (NXDOMAIN)" */
     const char *source;       /* "mx", "implicit mx", "route", "literal", "reroute", "hosts", "drop", "maildir" */
     bool is_secure;           /* MX answer DNSSEC-validated */
+    struct sts_policy *sts;   /* MTA-STS; NULL: none */
+    char *sts_problem;        /* why a policy could not be had or renewed; NULL: all is well */
     int64_t expires_ms;       /* monotonic */
     unsigned references;
 };
@@ -83,6 +85,8 @@ typedef void route_fn(void *arg, struct route *route); /* hold it if you keep it
 
 MUST_USE struct router *router_create(struct event_base *base, const struct config *config, struct error *error);
 void router_destroy(struct router **router);   /* pending look-ups are dropped, their callbacks don't run */
+/* MTA-STS policies that are learned are kept on disk (sts.h A4): for the one process that may write there. */
+MUST_USE bool router_keep(struct router *router, struct error *error);
 void router_forget(struct router *router);     /* drops what is cached (SIGHUP) */
 /* `domain` lower-case A-labels or "[literal]"; `reroute` "host:port" or absent. */
 void route_lookup(struct router *router, struct slice domain, struct slice reroute, route_fn *fn, void *arg);

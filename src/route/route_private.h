@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "route/route.h"
+#include "route/sts.h"
 
 #include <unbound.h>
 #include <uthash.h>
@@ -29,6 +30,7 @@ struct router {
     const struct config *config;
     struct ub_ctx *context;
     struct event *readable;
+    struct sts *sts;          /* NULL: MTA-STS is off */
     struct cached *cache;
     uint64_t random;
 };

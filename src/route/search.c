@@ -23,7 +23,7 @@ static void drop_from(struct search *search, size_t first)
         search->host_count = first;
 }
 
-static void search_destroy(struct search *search)
+static void drop_queries(struct search *search)
 {
     while (search->queries) {
         struct query *query = search->queries;
@@ -33,6 +33,16 @@ static void search_destroy(struct search *search)
         else
             query->search = NULL; /* its answer is already on the way: freed by the callback */
     }
+    search->pending = 0;
+}
+
+static void search_destroy(struct search *search)
+{
+    drop_queries(search);
+    if (search->is_sts_asked)
+        sts_cancel(search->router->sts, search);
+    sts_policy_release(&search->sts);
+    free(search->sts_problem);
     drop_from(search, 0);
     free(search->hosts);
     if (search->timer)
@@ -438,6 +448,8 @@ static char *site_name(const struct search *search, const struct route *route)
         buf_append_byte(&name, '\n');
         free(texts[i]);
     }
+    if (search->sts && search->sts->mode != STS_NONE)
+        buf_printf(&name, "mta-sts %s %s %s\n", sts_mode_name(search->sts->mode), search->sts->id, search->domain);
     if (has_names)
         buf_printf(&name, "dane-ta %s\n", search->domain);
     return buf_take(&name);
@@ -494,6 +506,8 @@ static void finish(struct search *search)
         bool is_usable = !host->problem && host->v4.count + host->v6.count > 0;
         fill_host(host, &route->hosts[is_usable ? route->usable_count++ : behind++]);
     }
+    route->sts = sts_policy_hold(search->sts);
+    route->sts_problem = search->sts_problem ? mem_copy_text(search->sts_problem) : NULL;
     route->site = site_name(search, route);
     route_shuffle(search->router, route);
     conclude(search, route);
@@ -508,7 +522,18 @@ static void proceed(struct search *search)
         if (search->pending)
             return;
     }
-    finish(search);
+    if (!search->is_sts_asked)
+        finish(search);
+}
+
+static void on_sts(void *arg, struct sts_policy *policy, const char *problem)
+{
+    struct search *search = arg;
+    search->is_sts_asked = false;
+    search->sts = sts_policy_hold(policy);
+    search->sts_problem = problem ? mem_copy_text(problem) : NULL;
+    if (search->pending == 0)
+        proceed(search);
 }
 
 /* ---- beginnings ---- */
@@ -523,7 +548,8 @@ static void on_timeout(int fd, short what, void *arg)
     if (has_address(search)) {
         search->ttl_s = TTL_FLOOR_S;
         search_dane_give_up(search);
-        finish(search);
+        drop_queries(search);
+        proceed(search); /* a policy that is being fetched has a deadline of its own */
         return;
     }
     (void)snprintf(reason, sizeof reason, "the name servers did not answer in %lld s",
@@ -589,5 +615,8 @@ void search_start(struct cached *entry, struct slice domain, struct slice rerout
         ask_addresses(search);
     } else if (!search_ask(search, search->domain, DNS_MX, 0)) {
         fail(search, 451, "4.4.3", "the MX look-up could not be asked");
+    } else if (router->sts) {
+        search->is_sts_asked = true;
+        sts_lookup(router->sts, search->domain, on_sts, search);
     }
 }

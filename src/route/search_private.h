@@ -50,7 +50,9 @@ struct search {
     size_t host_count;
     int64_t ttl_s;
     bool is_secure;
-    bool is_dane_asked;
+    bool is_dane_asked, is_sts_asked; /* the latter: and not yet answered */
+    struct sts_policy *sts;
+    char *sts_problem;
     bool has_us;              /* we stood among the MX hosts (N5) */
     bool is_mx_dead;          /* direct_first: the MX look-up failed, its reason is `failure` */
 };
