@@ -215,20 +215,27 @@ def births(world):
             if path.is_file()}
 
 
+def recorded(world, run):
+    """The rows of what run(path of the record) does."""
+    path = world.base / "record"
+    with open(path, "wb") as file:
+        file.truncate(RECORD_SIZE)
+    try:
+        run(str(path))
+    finally:
+        with open(path, "rb") as file:
+            file.seek(64)
+            data = file.read(world.orders.record_size)
+        path.unlink()
+    return parse(data)[0]
+
+
 def record(world, scenario, defect=0):
     scenario.set_up(world)
     world.births = births(world)
     disk = Disk(world.root)
-    path = world.base / "record"
-    with open(path, "wb") as file:
-        file.truncate(RECORD_SIZE)
     world.orders.write(defect=defect)
-    world.run(linger_s=max(scenario.linger_s, 0.12), FAULTS_RECORD=str(path))
-    with open(path, "rb") as file:
-        file.seek(64)
-        data = file.read(world.orders.record_size)
-    path.unlink()
-    rows, _ = parse(data)
+    rows = recorded(world, lambda path: world.run(linger_s=max(scenario.linger_s, 0.12), FAULTS_RECORD=path))
     return disk, rows, list(world.sink.deliveries)
 
 

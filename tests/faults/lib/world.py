@@ -39,7 +39,7 @@ class World:
         self.root = self.base / "Mailroot"
         self.orders = Orders(self.base / "orders")
         self.sink = Sink()
-        self.process = None
+        self.process, self.binary = None, BINARY
 
     def close(self):
         self.kill()
@@ -117,7 +117,7 @@ class World:
         if self.status() is None or self.names() or self.names("Pickup/.taken"):
             return False
         status = self.status()
-        return status is not None and status["messages"] == 0
+        return status is not None and status.get("messages") == 0
 
     def run(self, until=None, limit_s=DRAIN_S, linger_s=0.0, **environment):
         """Starts it; True when it came to an end of its work (then it is killed), False when it died before."""
