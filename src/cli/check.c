@@ -2,6 +2,8 @@
 #include "cli/check.h"
 #include "cli/command.h"
 
+#include "smtpd/smtpd.h"
+
 #include <pwd.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -88,7 +90,12 @@ int command_check(int argc, char **argv)
         printf("hostname: warning: \"%s\" is no full name; receivers refuse such a HELO\n", config->hostname);
     else if (asks_dns)
         (void)check_dns(config);
+    struct error error;
     bool is_fine = folders_are_safe(config);
+    if (!smtpd_check(config, &error)) {
+        printf("%s\n", error.text);
+        is_fine = false;
+    }
     if (is_fine)
         printf("%s: ok\n", config->file ? config->file : "embedded defaults");
     config_destroy(&config);

@@ -13,13 +13,18 @@ bool run_smtp_is_wanted(const struct config *config)
     return config->smtp.listen.count > 0;
 }
 
-/* The relay says what is wrong with it. */
+/* The relay says what is wrong with the config; what is wrong with the listener's part is said here. */
 static bool may_reload(void *arg)
 {
     const struct command_options *options = arg;
     struct buf report = {0};
     struct config *config = config_load(options->config_file, options->settings, options->setting_count, &report);
+    struct error error;
     bool is_fine = config != NULL;
+    if (config && !smtpd_check(config, &error)) {
+        (void)command_fail("smtp", 0, "the old config stays: %s", error.text);
+        is_fine = false;
+    }
     config_destroy(&config);
     buf_finish(&report);
     return is_fine;

@@ -102,6 +102,25 @@ static bool take_from_systemd(struct slice name, const struct listen_socket *lik
     return sockets->count > before || error_set(error, "systemd handed over no such socket (LISTEN_FDS)");
 }
 
+static bool is_systemd(struct slice place)
+{
+    return slice_equals(place, SLICE("systemd")) || slice_starts(place, SLICE("systemd:"));
+}
+
+bool listen_check(const struct config_list *list, struct error *error)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        struct listen_socket socket = {.fd = -1};
+        struct sockaddr_storage address;
+        socklen_t size;
+        struct slice rest = slice_of(list->items[i]);
+        struct slice place = slice_cut(&rest, '/');
+        if (!read_flags(rest, &socket, error) || (!is_systemd(place) && !read_address(place, &address, &size, error)))
+            return error_prefix(error, "smtp.listen: %s", list->items[i]);
+    }
+    return true;
+}
+
 static bool open_one(struct slice text, struct listen_sockets *sockets, struct error *error)
 {
     struct listen_socket socket = {.fd = -1};
@@ -109,7 +128,7 @@ static bool open_one(struct slice text, struct listen_sockets *sockets, struct e
     struct slice place = slice_cut(&rest, '/');
     if (!read_flags(rest, &socket, error))
         return false;
-    if (slice_equals(place, SLICE("systemd")) || slice_starts(place, SLICE("systemd:"))) {
+    if (is_systemd(place)) {
         (void)slice_cut(&place, ':');
         return take_from_systemd(place, &socket, sockets, error);
     }

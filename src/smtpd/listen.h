@@ -15,6 +15,8 @@ struct listen_socket {
 
 struct listen_sockets { struct listen_socket *items; size_t count; };
 
+/* Reads the list alone: whether its entries are well-formed. */
+MUST_USE bool listen_check(const struct config_list *list, struct error *error);
 MUST_USE bool listen_open(const struct config_list *list, struct listen_sockets *ret_sockets, struct error *error);
 void listen_close(struct listen_sockets *sockets);
 

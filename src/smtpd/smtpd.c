@@ -75,6 +75,15 @@ static bool open_all(struct smtpd *smtpd, struct error *error)
     return true;
 }
 
+bool smtpd_check(const struct config *config, struct error *error)
+{
+    struct policy policy;
+    if (!listen_check(&config->smtp.listen, error) || !policy_load(config, &policy, error))
+        return false;
+    policy_finish(&policy);
+    return true;
+}
+
 struct smtpd *smtpd_open(const struct config *config, struct error *error)
 {
     struct smtpd *smtpd = mem_alloc(sizeof *smtpd);

@@ -16,6 +16,8 @@
 
 struct smtpd;
 
+/* Whether the listener's settings can be read; opens nothing. */
+MUST_USE bool smtpd_check(const struct config *config, struct error *error);
 MUST_USE struct smtpd *smtpd_open(const struct config *config, struct error *error);
 enum smtpd_end { SMTPD_ENDED, SMTPD_RELOADS };
 typedef bool smtpd_reload_fn(void *arg); /* HUP: whether the config as it is now is without mistakes */

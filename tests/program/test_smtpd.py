@@ -433,6 +433,14 @@ def test_a_reload_takes_new_settings_and_keeps_the_old_ones_on_a_mistake(make_li
     wait_until(is_new, 20, what="the new settings")
 
 
+@pytest.mark.parametrize("key,value,word", [
+    ("smtp.listen", "25", "ADDRESS:PORT"), ("smtp.listen", "mail.test:25", "IPv4"), ("smtp.listen", ":25/ssl", "/starttls"),
+    ("smtp.listen", "1.2.3.4:99999", "ADDRESS:PORT"), ("smtp.relay_networks", "10.0.0.0/33", "network"), ("smtp.deny", "me", "network")])
+def test_check_says_what_is_wrong_with_the_listener(key, value, word):
+    done = subprocess.run([BINARY, "check", "--no-dns", "-o", f"{key}={value}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 78 and f"{key}: " in done.stdout and value in done.stdout and word in done.stdout
+
+
 SYSTEMD = """
 import os, socket, sys
 held = socket.create_server(("127.0.0.1", int(sys.argv[1])))
