@@ -21,7 +21,7 @@ const struct command command_table[] = {
      "           [--unsubscribe URL] [--deliver-at TIME] [--wait] [--timeout 60s] [TO...] < TEXT"},
     {"sendmail", command_sendmail, "submit a ready message, sendmail(1)-compatible", "[-t] [-i] [-f SENDER] [RECIPIENT...] | -bp | -bi | -bv | -q"},
     {"sink", command_sink, "a catch-all SMTP server for tests", "[--listen ADDRESS:PORT] [--dir DIR]"},
-    {"status", command_status, "the relay and its queue at a glance", ""},
+    {"status", command_status, "the relay and its queue at a glance; a probe by its exit code", "[--ready|--live]"},
     {"trace", command_trace, "all that happened to a message", "NAME|MESSAGE-ID|QUEUE-ID|RECIPIENT..."},
     {"wait", command_wait, "wait for a pickup file's outcome", "NAME [--timeout 60s]"},
     {NULL, NULL, NULL, NULL},

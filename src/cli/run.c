@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "os/control.h"
 #include "os/file.h"
+#include "os/volume.h"
 #include "pickup/intake.h"
 #include "relay/relay.h"
 
@@ -139,12 +140,30 @@ static bool start_loop(struct run *run, struct error *error)
            || error_set(error, "can't watch signals");
 }
 
+/* A queue that goes with its container, or whose locks and syncs are another machine's, loses mail. */
+static bool is_queue_durable(const struct run *run, struct error *error)
+{
+    enum volume_kind kind;
+    const char *name;
+    if (!volume_look(run->queue_dir, &kind, &name, error))
+        return false;
+    if (kind == VOLUME_REMOTE)
+        return error_set(error, "%s lies on %s: the queue has to be on a local disk; mount one there (Pickup alone may be remote: "
+                                "pickup.dir)", run->queue_dir, name);
+    if (kind == VOLUME_VOLATILE && !run->config->queue.is_volatile)
+        return error_set(error, "%s lies on %s: mail in it is lost with the container or the machine; mount a volume at %s, or set "
+                                "queue.volatile = true if that is meant", run->queue_dir, name, run->config->root);
+    return true;
+}
+
 static bool start_queue(struct run *run, struct error *error)
 {
     char lock[4200];
     uint64_t last;
     struct store *reader;
     (void)snprintf(lock, sizeof lock, "%s/lock", run->queue_dir);
+    if (!is_queue_durable(run, error))
+        return false;
     run->lock_fd = file_lock(lock, LOCK_WAIT_MS, error);
     if (run->lock_fd < 0)
         return error_prefix(error, "another relay serves %s", run->config->root);

@@ -93,14 +93,32 @@ static int status_tell(const char *root, bool is_json)
     return result == CONTROL_ANSWERED ? EX_OK : EX_UNAVAILABLE;
 }
 
+/* A probe: says nothing, its exit code does. Live: the relay answers. Ready: and its queue can be read. */
+static int status_probe(const char *root, bool is_ready)
+{
+    char control_path[4096], queue_dir[4096];
+    struct error error;
+    json_t *answer = NULL, *question = json_pack("{s:s}", "do", "status");
+    (void)snprintf(control_path, sizeof control_path, "%s/control.sock", root);
+    (void)snprintf(queue_dir, sizeof queue_dir, "%s/Queue", root);
+    bool is_fine = control_request(control_path, question, &answer, &error) == CONTROL_ANSWERED;
+    json_decref(question);
+    json_decref(answer);
+    json_t *totals = is_fine && is_ready ? queue_totals(queue_dir, &error) : NULL;
+    is_fine = is_fine && (!is_ready || totals);
+    json_decref(totals);
+    return is_fine ? EX_OK : EX_UNAVAILABLE;
+}
+
 int command_status(int argc, char **argv)
 {
     struct command_options options;
     command_parse(&argc, argv, &options);
-    if (argc > 1)
-        return command_fail("status", EX_USAGE, "%s: no operand is expected", argv[1]);
+    bool is_ready = argc == 2 && strcmp(argv[1], "--ready") == 0, is_live = argc == 2 && strcmp(argv[1], "--live") == 0;
+    if (argc > 1 && !is_ready && !is_live)
+        return command_fail("status", EX_USAGE, "%s: --ready or --live was expected, or nothing", argv[1]);
     struct config *config = command_config(&options);
-    int code = status_tell(config->root, options.is_json);
+    int code = is_ready || is_live ? status_probe(config->root, is_ready) : status_tell(config->root, options.is_json);
     config_destroy(&config);
     return code;
 }

@@ -16,6 +16,7 @@
 enum config_dots { CONFIG_DOTS_AUTO, CONFIG_DOTS_NEVER, CONFIG_DOTS_ALWAYS };
 enum config_tls { CONFIG_TLS_NEVER, CONFIG_TLS_MAY, CONFIG_TLS_MUST, CONFIG_TLS_VERIFY, CONFIG_TLS_FINGERPRINT };
 enum config_deliver { CONFIG_DELIVER_SMTP, CONFIG_DELIVER_DROP, CONFIG_DELIVER_LMTP, CONFIG_DELIVER_MAILDIR };
+enum config_dialect { CONFIG_DIALECT_AUTO, CONFIG_DIALECT_PLAIN, CONFIG_DIALECT_BSMTP, CONFIG_DIALECT_RAW, CONFIG_DIALECT_MAILRELAY };
 enum config_unknown { CONFIG_UNKNOWN_RETRY, CONFIG_UNKNOWN_HOLD };
 
 struct config_schedule {
@@ -68,9 +69,9 @@ struct config {
     int store;                /* 0 = sqlite, the only one yet */
     bool is_sandboxed;
     int64_t shutdown_ms;      /* SIGTERM: how long what is in flight may take */
-    struct { char *dir; int64_t scan_ms, settle_ms; int dots, x_lines; bool is_x_lines_anywhere; int batch_max; } pickup;
+    struct { char *dir; int64_t scan_ms, settle_ms; int dots, x_lines, dialect; bool is_x_lines_anywhere; int batch_max; } pickup;
     struct { uint64_t message_size, header_size, content_memory; int header_count, recipients, hops, active; } limits;
-    struct { struct config_schedule schedule; int64_t null_expire_ms; int unknown; } queue;
+    struct { struct config_schedule schedule; int64_t null_expire_ms; int unknown; bool is_volatile; } queue;
     struct {
         struct config_list servers;  /* "127.0.0.1:5353", "[::1]:53"; empty = resolv.conf */
         int64_t timeout_ms;

@@ -13,6 +13,7 @@ static const char *const dots_names[] = {"auto", "never", "always", NULL};
 static const char *const x_lines_names[] = {"leading", "anywhere", NULL};
 static const char *const tls_names[] = {"never", "may", "must", "verify", "fingerprint", NULL};
 static const char *const oldest_names[] = {"1.0", "1.1", "1.2", "1.3", NULL};
+static const char *const dialect_names[] = {"auto", "plain", "bsmtp", "mdaemon-raw", "emailrelay", NULL};
 static const char *const unknown_names[] = {"retry", "hold", NULL};
 static const char *const period_names[] = {"daily", "hourly", "weekly", "monthly", "size", NULL};
 static const char *const store_names[] = {"sqlite", NULL};
@@ -31,6 +32,7 @@ const struct config_key config_keys[] = {
     {"pickup.settle", KEY_DURATION, AT(pickup.settle_ms), 0, DAY_MS, "2s", NULL},
     {"pickup.dot_stuffing", KEY_ENUM, AT(pickup.dots), 0, 0, "auto", dots_names},
     {"pickup.x_lines", KEY_ENUM, AT(pickup.x_lines), 0, 0, "anywhere", x_lines_names},
+    {"pickup.dialect", KEY_ENUM, AT(pickup.dialect), 0, 0, "auto", dialect_names},
     {"pickup.batch_max", KEY_INT, AT(pickup.batch_max), 1, 512, "256", NULL},
     {"limits.message_size", KEY_SIZE, AT(limits.message_size), 1024, 2048 * MB, "50MB", NULL},
     {"limits.header_size", KEY_SIZE, AT(limits.header_size), 1024, 64 * MB, "256KB", NULL},
@@ -48,6 +50,7 @@ const struct config_key config_keys[] = {
     {"queue.null_sender_expire", KEY_DURATION, AT(queue.null_expire_ms), 10, 30 * DAY_MS, "1d", NULL},
     {"queue.jitter", KEY_INT, AT(queue.schedule.jitter_percent), 0, 50, "10", NULL},
     {"queue.answer_unknown", KEY_ENUM, AT(queue.unknown), 0, 0, "retry", unknown_names},
+    {"queue.volatile", KEY_BOOL, AT(queue.is_volatile), 0, 0, "false", NULL},
     {"dns.servers", KEY_LIST, AT(dns.servers), 0, 0, NULL, NULL},
     {"dns.timeout", KEY_DURATION, AT(dns.timeout_ms), 100, DAY_MS, "20s", NULL},
     {"dns.allow_private", KEY_BOOL, AT(dns.is_private_allowed), 0, 0, "false", NULL},

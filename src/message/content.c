@@ -152,11 +152,24 @@ static bool put_field(struct build *build, const struct header_field *field)
     return true;
 }
 
+/* PowerMTA's orders to itself have no meaning here: the trace says that they were seen and not followed. */
+static void note_unheeded(struct build *build)
+{
+    static const char *const names[] = {"x-job", "x-virtual-mta", "x-schedule"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        if (!has_field(build, names[i]))
+            continue;
+        note(build, names[i]);
+        buf_append_text(&build->repairs, "-unheeded");
+    }
+}
+
 static bool put_header(struct build *build)
 {
     if (!build->envelope->accepted) /* the listener's line is in the file */
         put_received(build);
     put_missing(build);
+    note_unheeded(build);
     for (size_t i = 0; i < build->header->count; i++)
         if (!is_left_out(build, &build->header->fields[i]) && !put_field(build, &build->header->fields[i]))
             return false;

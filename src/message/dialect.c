@@ -135,6 +135,10 @@ bool dialect_find(struct reading *reading)
         reading->envelope->dialect = "smtp";
         return true;
     }
+    if (reading->options->dialect) {
+        reading->envelope->dialect = reading->options->dialect;
+        return true;
+    }
     reading->envelope->dialect = "plain";
     for (size_t i = 0; i < COUNT_OF(dialects); i++)
         if (dialects[i].is(reading->header)) {

@@ -14,7 +14,7 @@
  *     X-Priority/Importance/X-MSMail-Priority for the queue's priority only, never removed from the message
  * E8  X-Mailroot-Accepted: submission | relay says that our own listener took it from the network: the content is exactly as
  *     it came. It counts only in a file that is the relay's user's own (options.is_own_file); anybody else's is passed over
- * What is not one message (mbox with several, Django's log, BSMTP, RAW) is refused naming the writer.
+ * What is not one message (mbox with several, Django's log) is refused naming the writer.
  * Not here: removing the lines from what is sent (message/stamp.h). */
 #ifndef MR_MESSAGE_ENVELOPE_H
 #define MR_MESSAGE_ENVELOPE_H
@@ -69,6 +69,7 @@ struct envelope_options {
     struct slice default_sender;   /* used when the file names none; absent: refuse */
     size_t recipient_count_max;
     bool x_lines_anywhere;         /* true: X- envelope lines count wherever they stand in the header */
+    const char *dialect;           /* said beforehand: nothing else is looked for; NULL: by evidence */
     bool is_own_file;              /* E8 */
 };
 

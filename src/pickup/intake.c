@@ -123,15 +123,19 @@ static void batch_destroy(struct batch *batch)
     free(batch);
 }
 
+static bool add_origin(struct store *store, const struct claim *claim, struct error *error)
+{
+    struct store_origin origin = {claim->id, claim->origin.inode, claim->origin.born_ns};
+    return store_add_origin(store, &origin, error);
+}
+
 static bool apply_batch(struct writer_job *job, struct store *store, struct error *error)
 {
     struct batch *batch = (struct batch *)job;
     event_flush(batch->intake->parts.log);
     for (size_t i = 0; i < batch->count; i++) {
         const struct batch_entry *entry = &batch->entries[i];
-        struct store_origin origin = {entry->claim.id, entry->claim.origin.inode,
-                                      entry->claim.origin.born_ns};
-        if (!store_add_origin(store, &origin, error)
+        if (!add_origin(store, &entry->claim, error) || (entry->partner.id && !add_origin(store, &entry->partner, error))
             || (entry->queued && !queued_store(entry->queued, store, error))
             || (entry->notice && !queued_store(entry->notice, store, error)))
             return false;
@@ -180,16 +184,26 @@ static void batch_committed(struct intake *intake, struct batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         if (!folder_forget(intake->folder, &batch->entries[i].claim))
             intake->keeps_origins = true;
+        if (batch->entries[i].partner.id && !folder_forget(intake->folder, &batch->entries[i].partner))
+            intake->keeps_origins = true;
         chain(&end, &batch->entries[i].queued);
         chain(&end, &batch->entries[i].notice);
     }
     if (list)
         intake->parts.taken(intake->parts.arg, list);
     if (intake->drop_first == 0) {
-        intake->drop_first = batch->entries[0].claim.id;
+        const struct batch_entry *first = &batch->entries[0];
+        intake->drop_first = first->partner.id ? first->partner.id : first->claim.id;
         intake->drop_since_ms = clock_mono_ms();
     }
     intake->drop_last = batch->entries[batch->count - 1].claim.id;
+}
+
+static void give_back(struct intake *intake, const struct batch_entry *entry)
+{
+    folder_give_back(intake->folder, &entry->claim);
+    if (entry->partner.id)
+        folder_give_back(intake->folder, &entry->partner);
 }
 
 static void batch_done(struct writer_job *job)
@@ -201,7 +215,7 @@ static void batch_done(struct writer_job *job)
         batch_committed(intake, batch);
     } else {
         for (size_t i = 0; i < batch->count; i++)
-            folder_give_back(intake->folder, &batch->entries[i].claim);
+            give_back(intake, &batch->entries[i]);
         intake_pause(intake, "Queue", &job->error);
     }
     batch_destroy(batch);

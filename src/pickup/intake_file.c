@@ -4,12 +4,15 @@
 #include "os/clock.h"
 #include "os/file.h"
 #include "outcome/bounce.h"
+#include "pickup/foreign.h"
 #include "pickup/prepare.h"
 
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+struct claim_pair { struct claim claim, partner; }; /* partner.id 0: a lone file */
 
 enum { TELL_AGAIN_MS = 5 * 60 * 1000, TOLD_MAX = 1000 };
 
@@ -32,7 +35,7 @@ static const char *owner_of(struct intake *intake, uid_t uid)
 }
 
 /* A file that stays where it is is said once in a while, not at every scan. */
-static void tell_left(struct intake *intake, const char *name, const struct error *error)
+void intake_tell_left(struct intake *intake, const char *name, const struct error *error)
 {
     struct told *told, *next;
     int64_t now_ms = clock_mono_ms();
@@ -71,7 +74,7 @@ static void tell_refused(struct intake *intake, const struct badmail *about)
 }
 
 /* To Badmail; where that fails the file goes back to Pickup and intake rests. */
-static void refuse_claim(struct intake *intake, const struct claim *claim, const struct badmail *about)
+static void refuse_one(struct intake *intake, const struct claim *claim, const struct badmail *about)
 {
     struct error error;
     if (badmail_move(intake->parts.badmail, folder_taken_fd(intake->folder), claim->taken_name, about,
@@ -83,6 +86,25 @@ static void refuse_claim(struct intake *intake, const struct claim *claim, const
     intake_pause(intake, "Badmail", &error);
 }
 
+/* Both halves of a pair, each with the reason. */
+static void refuse_claim(struct intake *intake, const struct claim_pair *pair, const struct badmail *about)
+{
+    refuse_one(intake, &pair->claim, about);
+    if (pair->partner.id == 0)
+        return;
+    struct badmail content = *about;
+    content.name = slice_of(pair->partner.name);
+    content.id = pair->partner.id;
+    refuse_one(intake, &pair->partner, &content);
+}
+
+static void give_back(struct intake *intake, const struct claim_pair *pair)
+{
+    folder_give_back(intake->folder, &pair->claim);
+    if (pair->partner.id)
+        folder_give_back(intake->folder, &pair->partner);
+}
+
 static void refuse_name(struct intake *intake, const char *name, const struct error *why)
 {
     struct error error;
@@ -91,7 +113,7 @@ static void refuse_name(struct intake *intake, const char *name, const struct er
     if (badmail_move(intake->parts.badmail, folder_fd(intake->folder), name, &about, &error))
         tell_refused(intake, &about);
     else
-        tell_left(intake, name, &error);
+        intake_tell_left(intake, name, &error);
 }
 
 static void tell_rejected(struct intake *intake, const struct prepare_about *about,
@@ -153,36 +175,38 @@ static struct queued *notice_of_loop(struct intake *intake, const struct prepare
     return bounce_compose(&intake->arena, &bounce);
 }
 
-static void add_loop(struct intake *intake, const struct claim *claim, struct prepared *prepared,
+static void add_loop(struct intake *intake, const struct claim_pair *pair, struct prepared *prepared,
                      const struct prepare_about *about, const struct error *why)
 {
     struct badmail bad = {.name = about->name, .reason = slice_of(why->text), .status = SLICE("5.4.6"),
                           .owner = about->owner, .sender = prepared->envelope.sender.text,
-                          .id = claim->id, .time_ms = about->time_ms};
+                          .id = pair->claim.id, .time_ms = about->time_ms};
     struct queued *notice = notice_of_loop(intake, prepared, about, why);
     if (!notice) {
-        refuse_claim(intake, claim, &bad);
+        refuse_claim(intake, pair, &bad);
         return;
     }
     tell_refused(intake, &bad);
     struct batch_entry *entry = intake_add(intake);
-    entry->claim = *claim;
+    entry->claim = pair->claim;
+    entry->partner = pair->partner;
     entry->notice = notice;
 }
 
-static void add_message(struct intake *intake, const struct claim *claim, struct prepared *prepared,
+static void add_message(struct intake *intake, const struct claim_pair *pair, struct prepared *prepared,
                         const struct prepare_about *about)
 {
     struct error error;
     bool is_in_file = prepared->content.size > STORE_INLINE_SIZE_MAX;
     if (is_in_file
-        && !store_body_write(intake->parts.queue_dir, claim->id, buf_slice(&prepared->content), &error)) {
-        folder_give_back(intake->folder, claim);
+        && !store_body_write(intake->parts.queue_dir, pair->claim.id, buf_slice(&prepared->content), &error)) {
+        give_back(intake, pair);
         intake_pause(intake, "Queue", &error);
         return;
     }
     struct batch_entry *entry = intake_add(intake);
-    entry->claim = *claim;
+    entry->claim = pair->claim;
+    entry->partner = pair->partner;
     entry->dialect = prepared->envelope.dialect;
     entry->repairs = slice_copy(prepared->facts.repairs);
     if (prepared->envelope.rejected_count)
@@ -191,56 +215,87 @@ static void add_message(struct intake *intake, const struct claim *claim, struct
     entry->queued = prepare_queued(&intake->arena, prepared, about);
 }
 
-static void add_claim(struct intake *intake, const struct claim *claim)
+/* The file, or both halves of a pair as one. */
+static bool read_claims(struct intake *intake, const struct claim_pair *pair, struct error *error)
+{
+    struct buf envelope = {0}, content = {0};
+    uint64_t size_max = intake->parts.config->limits.message_size;
+    buf_clear(&intake->bytes);
+    if (pair->partner.id == 0)
+        return file_read(pair->claim.fd, size_max, &intake->bytes, error);
+    bool is_read = file_read(pair->claim.fd, size_max, &envelope, error) && file_read(pair->partner.fd, size_max, &content, error)
+                   && foreign_join(buf_slice(&envelope), buf_slice(&content), &intake->bytes, error);
+    buf_finish(&envelope);
+    buf_finish(&content);
+    return is_read;
+}
+
+static void add_claim(struct intake *intake, const struct claim_pair *pair)
 {
     struct error error;
     struct prepared prepared;
+    const struct claim *claim = &pair->claim;
     int64_t now_ms = clock_wall_ms();
     struct prepare_about about = {slice_of(claim->name), slice_of(owner_of(intake, claim->uid)),
-                                  claim->uid == geteuid(), claim->id, now_ms, clock_zone_s(now_ms)};
-    struct badmail bad = {.name = about.name, .owner = about.owner, .id = claim->id, .time_ms = now_ms};
-    buf_clear(&intake->bytes);
-    if (!file_read(claim->fd, intake->parts.config->limits.message_size, &intake->bytes, &error)) {
+                                  pair->partner.id ? "emailrelay" : NULL, claim->uid == geteuid(), claim->id, now_ms, clock_zone_s(now_ms)};
+    struct badmail bad = {.name = about.name, .owner = about.owner, .id = pair->claim.id, .time_ms = now_ms};
+    if (!read_claims(intake, pair, &error)) {
         bad.reason = slice_of(error.text);
-        refuse_claim(intake, claim, &bad);
+        refuse_claim(intake, pair, &bad);
         return;
     }
     switch (prepare_message(&intake->arena, intake->parts.config, buf_slice(&intake->bytes), &about,
                             &prepared, &error)) {
     case CONTENT_DONE:
-        add_message(intake, claim, &prepared, &about);
+        add_message(intake, pair, &prepared, &about);
         break;
     case CONTENT_LOOP:
-        add_loop(intake, claim, &prepared, &about, &error);
+        add_loop(intake, pair, &prepared, &about, &error);
         break;
     case CONTENT_BAD:
         bad.reason = slice_of(error.text);
-        refuse_claim(intake, claim, &bad);
+        refuse_claim(intake, pair, &bad);
         break;
     }
     buf_finish(&prepared.content);
 }
 
-void intake_file(struct intake *intake, const char *name, enum claim_seen seen)
+static bool claim(struct intake *intake, const char *name, enum claim_seen seen, struct claim *ret_claim)
 {
-    struct claim claim;
     struct error error;
-    arena_reset(&intake->arena);
-    switch (folder_claim(intake->folder, name, seen, intake->parts.ids, &claim, &error)) {
+    switch (folder_claim(intake->folder, name, seen, intake->parts.ids, ret_claim, &error)) {
     case CLAIM_TAKEN:
-        add_claim(intake, &claim);
-        close(claim.fd);
-        break;
+        return true;
     case CLAIM_GONE:
         break;
     case CLAIM_BUSY:
         watch_scan_soon(intake->watch, intake->parts.config->pickup.settle_ms + 1);
         break;
     case CLAIM_LEFT:
-        tell_left(intake, name, &error);
+        intake_tell_left(intake, name, &error);
         break;
     case CLAIM_REFUSED:
         refuse_name(intake, name, &error);
         break;
     }
+    return false;
+}
+
+void intake_file(struct intake *intake, const char *name, enum claim_seen seen)
+{
+    char content[FOLDER_NAME_SIZE];
+    struct claim_pair pair = {.partner.id = 0};
+    arena_reset(&intake->arena);
+    enum pair_part part = pair_find(intake, name, content);
+    /* The content first: if the envelope can't be had it goes back, and its event is passed over. */
+    if (part == PAIR_HALF || (part == PAIR_ENVELOPE && !claim(intake, content, SEEN_LYING, &pair.partner)))
+        return;
+    if (claim(intake, name, seen, &pair.claim)) {
+        add_claim(intake, &pair);
+        close(pair.claim.fd);
+    } else if (pair.partner.id) {
+        folder_give_back(intake->folder, &pair.partner);
+    }
+    if (pair.partner.id)
+        close(pair.partner.fd);
 }

@@ -1,6 +1,7 @@
 /* What the files of the intake share: its state and the batch under way.
  *
- *   intake.c   the thread, batches, origins      intake_file.c   one file: taken, refused, left */
+ *   intake.c   the thread, batches, origins      intake_file.c   one file: taken, refused, left
+ *   intake_pair.c   which files are the halves of a pair */
 #ifndef MR_PICKUP_INTAKE_PRIVATE_H
 #define MR_PICKUP_INTAKE_PRIVATE_H
 
@@ -15,6 +16,7 @@ enum { BATCHES_MAX = 4, BATCH_SIZE_MAX = 8 << 20, OWNERS = 64 };
 
 struct batch_entry {
     struct claim claim;        /* its descriptor is closed */
+    struct claim partner;      /* the content of a pair, id 0: none. Claimed first, so its id is the lower one */
     struct queued *queued;     /* NULL: only a notice came of it */
     struct queued *notice;     /* a DSN made at once; NULL if none */
     const char *dialect;
@@ -53,6 +55,9 @@ struct intake {
 
 /* Looks at one name and adds to the batch what comes of it. */
 void intake_file(struct intake *intake, const char *name, enum claim_seen seen);
+enum pair_part { PAIR_NOT, PAIR_HALF, PAIR_ENVELOPE }; /* HALF: nothing to do with it now */
+enum pair_part pair_find(struct intake *intake, const char *name, char ret_content[FOLDER_NAME_SIZE]);
+void intake_tell_left(struct intake *intake, const char *name, const struct error *error);
 void intake_pause(struct intake *intake, const char *what, const struct error *error);
 struct batch_entry *intake_add(struct intake *intake);
 

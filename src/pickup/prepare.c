@@ -1,6 +1,7 @@
 #include "pickup/prepare.h"
 
 #include "message/aliases.h"
+#include "pickup/foreign.h"
 #include "pickup/resume.h"
 
 #include <uthash.h>
@@ -72,6 +73,17 @@ static void expand_aliases(struct arena *arena, const struct config *config, str
     envelope->recipient_count = to.count;
 }
 
+/* A foreign file in the folder's own form; what is none stays. False with a reason. */
+static bool translate(struct arena *arena, int dialect, struct slice *file, const char **ret_dialect, struct error *error)
+{
+    struct buf own = {0};
+    enum foreign_result result = foreign_translate(*file, dialect, &own, ret_dialect, error);
+    if (result == FOREIGN_DONE)
+        *file = arena_copy(arena, buf_slice(&own));
+    buf_finish(&own);
+    return result != FOREIGN_BAD;
+}
+
 enum content_result prepare_message(struct arena *arena, const struct config *config,
                                     struct slice file, const struct prepare_about *about,
                                     struct prepared *ret_prepared, struct error *error)
@@ -88,6 +100,7 @@ enum content_result prepare_message(struct arena *arena, const struct config *co
         .recipient_count_max = (size_t)config->limits.recipients,
         .x_lines_anywhere = config->pickup.is_x_lines_anywhere,
         .is_own_file = about->is_own,
+        .dialect = about->dialect,
     };
     char id[17];
 
@@ -96,6 +109,10 @@ enum content_result prepare_message(struct arena *arena, const struct config *co
         (void)error_set(error, "empty: the writer left nothing in it");
         return CONTENT_BAD;
     }
+    if (!options.dialect && config->pickup.dialect == CONFIG_DIALECT_PLAIN)
+        options.dialect = "plain";
+    if (!options.dialect && !translate(arena, config->pickup.dialect, &file, &options.dialect, error))
+        return CONTENT_BAD;
     if (!header_scan(arena, file, &limits, &ret_prepared->header, error)
         || !envelope_find(arena, file, &ret_prepared->header, &options, &ret_prepared->envelope, error))
         return CONTENT_BAD;

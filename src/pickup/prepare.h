@@ -11,6 +11,7 @@
 struct prepare_about {
     struct slice name;   /* pickup file name */
     struct slice owner;
+    const char *dialect; /* known beforehand (the two halves of a pair); NULL: by evidence */
     bool is_own;         /* the relay's user owns the file: it may be the listener's (message/envelope.h E8) */
     uint64_t id;
     int64_t time_ms;

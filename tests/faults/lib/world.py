@@ -59,7 +59,7 @@ class World:
             "root": str(self.root), "user": "root", "hostname": "relay.test", "default_domain": "relay.test",
             "pickup": {"scan_interval": "2s", "settle": "1s"},
             "delivery": {"connections_per_site": CONNECTIONS, "idle_timeout": "10s"},
-            "queue": {"retry_first": "2s", "retry_second": "2s", "retry_third": "2s", "retry_subsequent": "2s",
+            "queue": {"volatile": True, "retry_first": "2s", "retry_second": "2s", "retry_third": "2s", "retry_subsequent": "2s",
                       "jitter": 0, "delay_notice": "1h", "expire": "1d"},
             "route": {"*": {"hosts": [f"[127.0.0.1]:{self.sink.port}"]}},
         }, config or {})

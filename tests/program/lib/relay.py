@@ -84,7 +84,7 @@ class Relay:
             "shutdown_timeout": "5s",
             "pickup": {"scan_interval": "1s", "settle": "200ms"},
             "dns": {"allow_private": True, "timeout": "3s"},
-            "queue": {"jitter": 0},
+            "queue": {"jitter": 0, "volatile": True},  # temporary folders may lie on tmpfs or overlayfs
         }
         self.config = merge(defaults, changes)
         self.config_file.write_text(json.dumps(self.config, indent=1))
