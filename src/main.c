@@ -10,6 +10,7 @@ const struct command command_table[] = {
     {"explain", command_explain, "what is known of a file, a message or an address", "FILE|QUEUE-ID|NAME|ADDRESS"},
     {"import-iis", command_import_iis, "an IIS MetaBase.xml turned into a config",
      "MetaBase.xml [--server N] [--root DIR]"},
+    {"import-postfix", command_import_postfix, "Postfix's main.cf turned into a config", "[main.cf] [--root DIR]"},
     {"lint", command_lint, "what would be done with a message file, offline", "FILE..."},
     {"queue", command_queue, "list, show, hold, release, retry, remove, reroute, export, repair", "VERB [ID...]"},
     {"rehearse", command_rehearse, "the whole way of a message up to RCPT and then RSET, sending nothing", "FILE... [--timeout 2m]"},

@@ -38,6 +38,7 @@ int command_fail(const char *name, int code, const char *format, ...) FORMAT(3, 
 int command_run(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_import_iis(int argc, char **argv);
+int command_import_postfix(int argc, char **argv);
 int command_lint(int argc, char **argv);
 int command_rehearse(int argc, char **argv);
 int command_route(int argc, char **argv);

@@ -90,3 +90,62 @@ def test_every_key_of_the_table_is_in_the_docs():
     keys = re.findall(r'^    \{"([^"]+)"', table, re.M)
     assert len(keys) > 100
     assert [key for key in keys if f"| {key} " not in page] == []
+
+
+MAIN_CF = """# a relay's
+compatibility_level = 3.6
+myhostname = mail.example.com
+mydomain = example.com
+myorigin = $mydomain
+mynetworks = 127.0.0.0/8 [::1]/128
+ # a comment between
+ 10.0.0.0/8
+inet_interfaces = loopback-only
+relayhost = [smtp.${mydomain}]:587
+message_size_limit = 10240000
+maximal_queue_lifetime = 5d
+bounce_queue_lifetime = 2
+minimal_backoff_time = 300s
+delay_warning_time = 4h
+smtp_tls_security_level = encrypt
+smtp_bind_address = 192.0.2.7
+smtp_destination_concurrency_limit = 20
+smtp_sasl_password_maps = hash:/etc/postfix/sasl
+transport_maps = hash:TRANSPORT
+strange_thing = ${a?b} $$ $loop
+loop = $loop$loop
+"""
+TRANSPORT = """# to whom
+partner.example  smtp:[192.0.2.9]:2525
+.inner.example   relay:hub.example.com
+user@x.example   smtp:[a.example]
+box.example      local:
+* smtp:[other.example]
+"""
+
+
+def test_a_main_cf_becomes_a_config_that_check_reads(tmp_path):
+    transport, main, config = tmp_path / "transport", tmp_path / "main.cf", tmp_path / "mailroot.conf"
+    transport.write_text(TRANSPORT)
+    main.write_text(MAIN_CF.replace("TRANSPORT", str(transport)))
+    config.write_text(run("import-postfix", main, "--root", tmp_path / "Mailroot").stdout)
+    run("check", "--no-dns", "-c", config)
+    text = config.read_text()
+    for expected in (
+            'hostname = "mail.example.com"', 'default_domain = "example.com"', "limits.message_size = 10240000 ", "queue.expire = 432000s ",
+            "queue.null_sender_expire = 172800s ", "queue.retry_first = 300s ", "queue.delay_notice = 14400s ", "delivery.tls = must ",
+            'delivery.source = ["192.0.2.7"]', "delivery.connections_per_site = 20 ", 'route "*" { hosts = ["smtp.example.com:587"] }',
+            'route "partner.example" { hosts = ["[192.0.2.9]:2525"] }', 'route "*.inner.example" { hosts = ["hub.example.com:25"] }',
+            'relay_networks = ["127.0.0.0/8", "::1/128", "10.0.0.0/8"]', 'listen = ["127.0.0.1:25", "[::1]:25"]',
+            "# transport user@x.example", "# transport box.example", "# transport * ="):
+        assert expected in text, (expected, text)
+    keys = json.loads(run("import-postfix", "--json", main).stdout)["keys"]
+    verdicts = {key["key"]: key["verdict"] for key in keys}
+    assert (verdicts["relayhost"], verdicts["compatibility_level"], verdicts["strange_thing"]) == ("taken", "not needed", "not supported")
+
+
+def test_what_is_no_main_cf_is_said_with_its_line(tmp_path):
+    main = tmp_path / "main.cf"
+    main.write_text("myhostname = a.example\nno parameter\n")
+    assert "line 2" in run("import-postfix", main, code=65).stderr
+    run("import-postfix", tmp_path / "none", code=65)
