@@ -140,4 +140,4 @@ def test_sendmail_submits_while_no_relay_runs(relay_to, make_server):
     subprocess.run([BINARY, "sendmail", "-i", "-f", "env@a.test", "one@x.test"], input=b"Subject: s\n\nhi\n", check=True, timeout=60,
                    env=relay.environment)
     relay.start()
-    relay.wait_event("delivered", recipient="one@x.test")
+    relay.wait_event("delivered", to="one@x.test")
