@@ -7,6 +7,7 @@
 
 const struct command command_table[] = {
     {"check", command_check, "read the config and say every mistake", "[--defaults] [--no-dns]"},
+    {"dkim", command_dkim, "make DKIM keys, show their DNS records", "keygen DOMAIN [--selector NAME] [--dir DIR] | records"},
     {"explain", command_explain, "what is known of a file, a message or an address", "FILE|QUEUE-ID|NAME|ADDRESS"},
     {"import-iis", command_import_iis, "an IIS MetaBase.xml turned into a config",
      "MetaBase.xml [--server N] [--root DIR]"},

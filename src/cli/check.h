@@ -9,4 +9,9 @@
  * line for each; how many. Asks DNS, for three seconds at most. */
 int check_dns(const struct config *config);
 
+struct signer;
+/* Compares each DKIM key with what selector._domainkey.domain says (RFC 6376 3.6). Prints a line for each that does not fit;
+ * how many. */
+int check_dkim(const struct config *config, const struct signer *signer);
+
 #endif

@@ -40,6 +40,7 @@ int command_check(int argc, char **argv);
 int command_import_iis(int argc, char **argv);
 int command_import_postfix(int argc, char **argv);
 int command_lint(int argc, char **argv);
+int command_dkim(int argc, char **argv);
 int command_rehearse(int argc, char **argv);
 int command_route(int argc, char **argv);
 int command_explain(int argc, char **argv);

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "os/control.h"
 #include "os/file.h"
+#include "config/signer.h"
 #include "os/volume.h"
 #include "pickup/intake.h"
 #include "relay/relay.h"
@@ -33,6 +34,7 @@ struct run {
     struct event_log *log;
     struct badmail_folder badmail;
     struct ids ids;
+    struct signer *signer;
     struct post *post;
     struct writer *writer;
     struct relay *relay;
@@ -192,13 +194,13 @@ static bool start_all(struct run *run, struct error *error)
             return false;
     }
     struct relay_parts relay = {run->base, config, &run->ids, run->writer, run->post, run->log, &run->badmail,
-                                run->queue_dir, run->receipts_fd};
+                                run->queue_dir, run->receipts_fd, run->signer, false};
     run->relay = relay_start(&relay, error);
     if (!run->relay
         || !control_listen(run->base, run->control_path, relay_control, run->relay, &run->control, error))
         return false;
-    struct intake_parts intake = {config, &run->ids, run->writer, run->log, &run->badmail, run->queue_dir, taken,
-                                  run};
+    struct intake_parts intake = {config, &run->ids, run->writer, run->log, &run->badmail, run->queue_dir,
+                                  run->signer, taken, run};
     run->intake = intake_start(&intake, error);
     return run->intake != NULL;
 }
@@ -239,7 +241,8 @@ static int relay_main(const struct command_options *options)
     signal(SIGIO, SIG_IGN); /* a writer opened a file whose lease we hold (fcntl(2)) */
     (void)umask(027);
     identity_raise_limits();
-    if (!identity_make_folders(run.config, &error) || !identity_become(run.config, &error)
+    run.signer = signer_open(run.config, &error); /* while it may still read what is root's alone */
+    if (!run.signer || !identity_make_folders(run.config, &error) || !identity_become(run.config, &error)
         || !confine_relay(run.config, &error) || !start_all(&run, &error)) {
         run.exit_code = command_fail("run", EX_CONFIG, "%s", error.text);
         if (run.log)
@@ -249,6 +252,7 @@ static int relay_main(const struct command_options *options)
         (void)event_base_dispatch(run.base);
     }
     stop_all(&run);
+    signer_close(&run.signer);
     config_destroy(&run.config);
     return run.exit_code;
 }

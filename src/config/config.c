@@ -1,6 +1,7 @@
 #include "config/config.h"
 
 #include "base/mem.h"
+#include "config/dkim.h"
 #include "config/forms.h"
 #include "config/keys.h"
 #include "config/parse.h"
@@ -79,6 +80,9 @@ static void set(struct load *load, const char *name, struct slice text)
             complain(load, name, error.text);
     } else if (strncmp(name, "form.", 5) == 0) {
         if (!forms_set(load->config, slice_of(name + 5), text, &error))
+            complain(load, name, error.text);
+    } else if (strncmp(name, "dkim.", 5) == 0) {
+        if (!dkim_set(load->config, slice_of(name + 5), text, &error))
             complain(load, name, error.text);
     } else if (strncmp(name, "dns.hosts.", 10) == 0)
         set_host(load, name + 10, text);
@@ -346,6 +350,7 @@ struct config *config_load(const char *file, const char *const *settings, size_t
                            struct buf *report)
 {
     struct config *config = mem_alloc(sizeof *config);
+    struct error error;
     struct load load = {config, report, "default", 0};
     for (size_t i = 0; i < config_key_count; i++)
         if (config_keys[i].standard)
@@ -366,6 +371,8 @@ struct config *config_load(const char *file, const char *const *settings, size_t
         complete(config);
         load.place = config->file ? config->file : "settings";
         routes_check(config, on_fault, &load);
+        if (!dkim_check(config, &error))
+            complain(&load, "dkim", error.text);
         read_aliases(&load);
         check_w3c_fields(&load);
     }
@@ -384,6 +391,7 @@ void config_destroy(struct config **config)
         value_clear(&config_keys[i], (char *)c);
     routes_clear(c);
     forms_clear(c);
+    dkim_clear(c);
     aliases_destroy(&c->aliases);
     free(c->file);
     free(c);

@@ -59,6 +59,12 @@ struct config_form {          /* form "name" { … }: an endpoint /forms/NAME of
     int64_t least_ms;         /* from the token to the post */
 };
 
+struct config_dkim {          /* dkim "example.com" { … } */
+    char *domain;             /* A-labels */
+    struct config_list keys;  /* "selector:/file" */
+    bool is_subdomains;       /* signs for what is below it, too */
+};
+
 struct config {
     char *file;               /* absent: embedded defaults */
     char *root;               /* the Mailroot folder, absolute */
@@ -136,6 +142,8 @@ struct config {
     } web;
     struct config_form *forms;
     size_t form_count;
+    struct config_dkim *dkim;        /* sections dkim "domain" { … }; used by config/signer.h */
+    size_t dkim_count;
     struct config_route *routes;
     size_t route_count;
 };

@@ -8,7 +8,7 @@
 #ifndef MR_OUTCOME_BOUNCE_H
 #define MR_OUTCOME_BOUNCE_H
 
-#include "config/config.h"
+#include "config/signer.h"
 #include "message/dsn.h"
 #include "store/ids.h"
 #include "store/queued.h"
@@ -21,6 +21,7 @@ struct bounce {
     enum dsn_action action;
     const struct dsn_recipient *recipients;
     size_t recipient_count;
+    const struct signer *signer;     /* DKIM; NULL: the notice is not signed */
 };
 
 bool bounce_is_wanted(enum dsn_action action, unsigned notify); /* O2 */

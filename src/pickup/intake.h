@@ -29,6 +29,7 @@ struct intake_parts { /* all stay in place while the intake lives */
     struct event_log *log;
     const struct badmail_folder *badmail;
     const char *queue_dir;
+    const struct signer *signer;
     /* Called on the intake's thread with a list (queued->next) of committed messages, the callee's from then on. */
     void (*taken)(void *arg, struct queued *list);
     void *arg;

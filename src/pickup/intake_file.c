@@ -151,7 +151,8 @@ static struct queued *notice_of_rejected(struct intake *intake, const struct pre
     }
     struct store_message original = original_of(prepared, about);
     struct bounce bounce = {intake->parts.config, intake->parts.ids, &original, buf_slice(&prepared->content),
-                            DSN_FAILED, list, envelope->rejected_count};
+                            DSN_FAILED, list, envelope->rejected_count,
+                            intake->parts.signer};
     return bounce_compose(&intake->arena, &bounce);
 }
 
@@ -171,7 +172,7 @@ static struct queued *notice_of_loop(struct intake *intake, const struct prepare
     }
     struct store_message original = original_of(prepared, about);
     struct bounce bounce = {intake->parts.config, intake->parts.ids, &original, buf_slice(&intake->bytes),
-                            DSN_FAILED, list, count};
+                            DSN_FAILED, list, count, intake->parts.signer};
     return bounce_compose(&intake->arena, &bounce);
 }
 
@@ -237,7 +238,8 @@ static void add_claim(struct intake *intake, const struct claim_pair *pair)
     const struct claim *claim = &pair->claim;
     int64_t now_ms = clock_wall_ms();
     struct prepare_about about = {slice_of(claim->name), slice_of(owner_of(intake, claim->uid)),
-                                  pair->partner.id ? "emailrelay" : NULL, claim->uid == geteuid(), claim->id, now_ms, clock_zone_s(now_ms)};
+                                  pair->partner.id ? "emailrelay" : NULL, claim->uid == geteuid(), claim->id, now_ms, clock_zone_s(now_ms),
+                                  intake->parts.signer};
     struct badmail bad = {.name = about.name, .owner = about.owner, .id = pair->claim.id, .time_ms = now_ms};
     if (!read_claims(intake, pair, &error)) {
         bad.reason = slice_of(error.text);

@@ -84,6 +84,28 @@ static bool translate(struct arena *arena, int dialect, struct slice *file, cons
     return result != FOREIGN_BAD;
 }
 
+/* Last, when nothing of the message changes any more (PITFALLS 41). What strangers brought in is not ours to sign; an export
+ * has its signature already. A failure costs the signature, not the message, and is said. */
+static void sign(struct arena *arena, const struct prepare_about *about, struct prepared *prepared)
+{
+    struct signer_result result;
+    struct error error;
+    const char *said = "";
+    if (!about->signer || prepared->envelope.accepted == ACCEPTED_RELAY || resume_is_export(&prepared->header))
+        return;
+    if (!signer_sign(about->signer, arena, about->time_ms, &prepared->content, &result, &error))
+        said = "dkim-failed";
+    else if (result.added)
+        said = result.is_7bit ? "7bit dkim" : "dkim";
+    else
+        return;
+    if (result.is_7bit)
+        prepared->facts.has_8bit_body = false;
+    prepared->facts.header_size += result.added;
+    prepared->facts.repairs = arena_printf(arena, "%.*s%s%s", SLICE_FMT(prepared->facts.repairs),
+                                           prepared->facts.repairs.size ? " " : "", said);
+}
+
 enum content_result prepare_message(struct arena *arena, const struct config *config,
                                     struct slice file, const struct prepare_about *about,
                                     struct prepared *ret_prepared, struct error *error)
@@ -135,6 +157,8 @@ enum content_result prepare_message(struct arena *arena, const struct config *co
         buf_finish(&ret_prepared->content);
     else if (!resume_is_export(&ret_prepared->header)) /* its recipients are the expanded ones */
         expand_aliases(arena, config, &ret_prepared->envelope);
+    if (result == CONTENT_DONE)
+        sign(arena, about, ret_prepared);
     return result;
 }
 

@@ -4,7 +4,7 @@
 #ifndef MR_PICKUP_PREPARE_H
 #define MR_PICKUP_PREPARE_H
 
-#include "config/config.h"
+#include "config/signer.h"
 #include "message/content.h"
 #include "store/queued.h"
 
@@ -16,6 +16,7 @@ struct prepare_about {
     uint64_t id;
     int64_t time_ms;
     int zone_s;
+    const struct signer *signer; /* DKIM; NULL: nothing is signed */
 };
 
 struct prepared {

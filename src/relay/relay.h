@@ -37,6 +37,7 @@ struct relay_parts { /* all stay in place while the relay lives */
     const struct badmail_folder *badmail;
     const char *queue_dir;
     int receipts_fd;                      /* folder of receipts; -1: none are wished */
+    const struct signer *signer;          /* of notices; may be NULL */
     bool is_rehearsal;                    /* Y5 */
 };
 

@@ -352,7 +352,8 @@ static void compose_notices(struct settle *settle)
         if (content.size == 0 && !item_content(settle->item, &content, &error))
             content = SLICE("");
         struct bounce bounce = {settle->relay->config, settle->relay->parts.ids, &settle->item->queued->message,
-                                content, (enum dsn_action)action, list->items, list->count};
+                                content, (enum dsn_action)action, list->items, list->count,
+                                settle->relay->parts.signer};
         struct queued *notice = bounce_compose(&settle->arena, &bounce);
         if (!notice)
             continue;

@@ -1,0 +1,84 @@
+#include "config/dkim.h"
+
+#include "base/mem.h"
+#include "config/value.h"
+#include "message/address.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+#define AT(field) offsetof(struct config_dkim, field)
+
+static const struct config_key dkim_keys[] = {
+    {"keys", KEY_LIST, AT(keys), 0, 0, NULL, NULL},
+    {"subdomains", KEY_BOOL, AT(is_subdomains), 0, 0, NULL, NULL},
+};
+
+static struct config_dkim *section_get(struct config *config, struct slice domain)
+{
+    for (size_t i = 0; i < config->dkim_count; i++)
+        if (slice_equals(domain, slice_of(config->dkim[i].domain)))
+            return &config->dkim[i];
+    config->dkim = mem_resize(config->dkim, (config->dkim_count + 1) * sizeof *config->dkim);
+    struct config_dkim *section = &config->dkim[config->dkim_count++];
+    *section = (struct config_dkim){.domain = slice_copy(domain), .is_subdomains = true};
+    return section;
+}
+
+bool dkim_set(struct config *config, struct slice name, struct slice text, struct error *error)
+{
+    struct arena arena = {0};
+    struct slice domain;
+    const struct config_key *key = NULL;
+    size_t dot = name.size;
+    while (dot > 0 && name.data[dot - 1] != '.')
+        dot--;
+    if (dot < 2)
+        return error_set(error, "dkim \"domain\" { keys = \"selector:/file\" } was expected");
+    for (size_t i = 0; i < COUNT_OF(dkim_keys); i++)
+        if (slice_equals(slice_from(name, dot), slice_of(dkim_keys[i].name)))
+            key = &dkim_keys[i];
+    bool is_fine = (key || error_set(error, "unknown key of a dkim section; keys and subdomains are known"))
+                   && address_domain(&arena, slice_first(name, dot - 1), &domain, error)
+                   && value_set(key, (char *)section_get(config, domain), text, error);
+    arena_finish(&arena);
+    return is_fine;
+}
+
+static bool is_label(struct slice text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        char c = text.data[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_'))
+            return false;
+    }
+    return text.size > 0 && text.size <= 63;
+}
+
+bool dkim_check(const struct config *config, struct error *error)
+{
+    for (size_t i = 0; i < config->dkim_count; i++) {
+        const struct config_dkim *section = &config->dkim[i];
+        if (section->keys.count == 0)
+            return error_set(error, "dkim \"%s\": keys = \"selector:/file\" was expected", section->domain);
+        for (size_t k = 0; k < section->keys.count; k++) {
+            struct slice path = slice_of(section->keys.items[k]);
+            struct slice selector = slice_trim(slice_cut(&path, ':'));
+            path = slice_trim(path);
+            if (!is_label(selector) || path.size == 0 || path.data[0] != '/')
+                return error_set(error, "dkim \"%s\": \"%s\": selector:/absolute/file was expected", section->domain,
+                                 section->keys.items[k]);
+        }
+    }
+    return true;
+}
+
+void dkim_clear(struct config *config)
+{
+    for (size_t i = 0; i < config->dkim_count; i++) {
+        for (size_t k = 0; k < COUNT_OF(dkim_keys); k++)
+            value_clear(&dkim_keys[k], (char *)&config->dkim[i]);
+        free(config->dkim[i].domain);
+    }
+    free(config->dkim);
+}

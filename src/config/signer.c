@@ -1,0 +1,170 @@
+#include "config/signer.h"
+
+#include "base/mem.h"
+#include "message/address.h"
+#include "message/content.h"
+#include "message/header.h"
+#include "os/file.h"
+
+#include <fcntl.h>
+#include <openssl/pem.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { KEY_FILE_SIZE_MAX = 64 * 1024 };
+
+struct signer {
+    const struct config *config;
+    struct dkim_key *keys;      /* those of the first section, then of the second… */
+    size_t *firsts;             /* of each section; one more behind the last */
+    size_t count;
+};
+
+/* ---- the files ---- */
+
+static EVP_PKEY *parse_key(struct slice pem, const char *path, struct error *error)
+{
+    BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.size);
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
+    BIO_free(bio);
+    int kind = key ? EVP_PKEY_base_id(key) : 0;
+    if (kind == EVP_PKEY_ED25519 || (kind == EVP_PKEY_RSA && EVP_PKEY_get_bits(key) >= DKIM_RSA_BITS_MIN))
+        return key;
+    (void)error_set(error, key ? "%s: an RSA key of at least 1024 bits, or an Ed25519 key, was expected"
+                               : "%s: a private key in PEM form was expected", path);
+    EVP_PKEY_free(key);
+    return NULL;
+}
+
+static EVP_PKEY *read_key(const char *path, struct error *error)
+{
+    struct stat is;
+    struct buf text = {0};
+    EVP_PKEY *key = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &is) != 0)
+        (void)error_set_errno(error, path);
+    else if (is.st_mode & (S_IROTH | S_IWOTH))
+        (void)error_set(error, "%s: everybody can %s this key: chmod o-rw it", path, is.st_mode & S_IWOTH ? "change" : "read");
+    else if (file_read(fd, KEY_FILE_SIZE_MAX, &text, error))
+        key = parse_key(buf_slice(&text), path, error);
+    else
+        (void)error_prefix(error, "%s", path);
+    if (text.data)
+        OPENSSL_cleanse(text.data, text.capacity);
+    buf_finish(&text);
+    if (fd >= 0)
+        close(fd);
+    return key;
+}
+
+static bool read_section(struct signer *signer, const struct config_dkim *section, struct error *error)
+{
+    for (size_t i = 0; i < section->keys.count; i++) {
+        struct slice path = slice_of(section->keys.items[i]);
+        struct slice selector = slice_trim(slice_cut(&path, ':'));
+        EVP_PKEY *key = read_key(slice_trim(path).data, error);
+        if (!key)
+            return error_prefix(error, "dkim \"%s\"", section->domain);
+        signer->keys = mem_resize(signer->keys, (signer->count + 1) * sizeof *signer->keys);
+        signer->keys[signer->count++] = (struct dkim_key){slice_of(section->domain), selector, key};
+    }
+    return true;
+}
+
+struct signer *signer_open(const struct config *config, struct error *error)
+{
+    struct signer *signer = mem_alloc(sizeof *signer);
+    signer->config = config;
+    signer->firsts = mem_alloc((config->dkim_count + 1) * sizeof *signer->firsts);
+    for (size_t i = 0; i < config->dkim_count; i++) {
+        signer->firsts[i] = signer->count;
+        if (!read_section(signer, &config->dkim[i], error)) {
+            signer_close(&signer);
+            return NULL;
+        }
+    }
+    signer->firsts[config->dkim_count] = signer->count;
+    return signer;
+}
+
+void signer_close(struct signer **signer)
+{
+    struct signer *s = *signer;
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->count; i++)
+        EVP_PKEY_free(s->keys[i].key);
+    free(s->keys);
+    free(s->firsts);
+    free(s);
+    *signer = NULL;
+}
+
+size_t signer_count(const struct signer *signer) { return signer->count; }
+
+const struct dkim_key *signer_key(const struct signer *signer, size_t index) { return &signer->keys[index]; }
+
+/* ---- one message ---- */
+
+/* G1: the section's place, or -1. */
+static ptrdiff_t section_of(const struct config *config, struct slice domain)
+{
+    ptrdiff_t best = -1;
+    size_t longest = 0;
+    for (size_t i = 0; i < config->dkim_count; i++) {
+        struct slice mine = slice_of(config->dkim[i].domain);
+        bool is_same = slice_equals(domain, mine);
+        bool is_below = config->dkim[i].is_subdomains && domain.size > mine.size && slice_ends_nocase(domain, mine)
+                        && domain.data[domain.size - mine.size - 1] == '.';
+        if ((is_same || is_below) && mine.size > longest) {
+            longest = mine.size;
+            best = (ptrdiff_t)i;
+        }
+    }
+    return best;
+}
+
+static struct slice from_domain(struct arena *arena, struct slice message)
+{
+    struct header_limits limits = {message.size, message.size}; /* those of intake were kept */
+    struct header header;
+    struct address_list list;
+    if (!header_scan(arena, message, &limits, &header, NULL))
+        return SLICE_NONE;
+    const struct header_field *from = header_find(&header, SLICE("From"), 0);
+    if (!from || !address_list_parse(arena, from->value, 100, &list, NULL) || list.count == 0)
+        return SLICE_NONE;
+    return list.items[0].domain;
+}
+
+static void take(struct buf *message, struct buf *other)
+{
+    buf_finish(message);
+    *message = *other;
+    *other = (struct buf){0};
+}
+
+bool signer_sign(const struct signer *signer, struct arena *arena, int64_t time_ms, struct buf *message,
+                 struct signer_result *ret_result, struct error *error)
+{
+    struct buf converted = {0}, whole = {0};
+    *ret_result = (struct signer_result){0};
+    ptrdiff_t section = signer->count ? section_of(signer->config, from_domain(arena, buf_slice(message))) : -1;
+    if (section < 0)
+        return true;
+    const struct dkim_key *keys = &signer->keys[signer->firsts[section]];
+    size_t count = signer->firsts[section + 1] - signer->firsts[section];
+    bool is_converted = slice_has_8bit(buf_slice(message)) && content_to_7bit(arena, buf_slice(message), &converted, NULL);
+    struct slice subject = is_converted ? buf_slice(&converted) : buf_slice(message);
+    bool is_signed = dkim_sign(arena, subject, keys, count, time_ms, &whole, error);
+    if (is_signed) {
+        *ret_result = (struct signer_result){whole.size, is_converted};
+        buf_append(&whole, subject);
+        take(message, &whole);
+    }
+    buf_finish(&whole);
+    buf_finish(&converted);
+    return is_signed;
+}
