@@ -10,7 +10,7 @@
 enum { DROP_AFTER_MS = 1000, QUEUED_EVENTS_MAX = 100 };
 
 struct known { struct origin origin; UT_hash_handle hh; };
-struct drop_job { struct writer_job job; uint64_t first, last; };
+struct drop_job { struct writer_job job; struct intake *intake; uint64_t first, last; };
 
 static void *intake_main(void *arg);
 
@@ -64,6 +64,7 @@ static bool apply_drop(struct writer_job *job, struct store *store, struct error
 
 static void drop_done(struct writer_job *job)
 {
+    ((struct drop_job *)job)->intake->drops_in_flight--;
     free(job); /* if it failed they stay: the next start drops them */
 }
 
@@ -80,9 +81,11 @@ static void drop_origins(struct intake *intake)
     drop->job.apply = apply_drop;
     drop->job.done = drop_done;
     drop->job.post = intake->post;
+    drop->intake = intake;
     drop->first = intake->drop_first;
     drop->last = intake->drop_last;
     intake->drop_first = 0;
+    intake->drops_in_flight++;
     writer_submit(intake->parts.writer, &drop->job);
 }
 
@@ -293,7 +296,7 @@ static int wait_ms(struct intake *intake)
 static void *intake_main(void *arg)
 {
     struct intake *intake = arg;
-    while (!intake->is_stopping || intake->batches_in_flight) {
+    while (!intake->is_stopping || intake->batches_in_flight || intake->drops_in_flight) {
         bool is_open = may_take(intake);
         struct pollfd watched[] = {{.fd = post_fd(intake->post), .events = POLLIN},
                                    {.fd = is_open ? watch_fd(intake->watch) : -1, .events = POLLIN}};

@@ -42,7 +42,7 @@ struct intake {
     struct folder *folder;
     struct watch *watch;
     struct batch *batch;       /* being filled; NULL if empty */
-    size_t batches_in_flight;
+    size_t batches_in_flight, drops_in_flight;
     struct arena arena;        /* of the file at hand */
     struct buf bytes;          /* of the file at hand */
     struct told *told;         /* files left in Pickup that were complained of */
