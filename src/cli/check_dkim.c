@@ -7,18 +7,6 @@
 
 enum { WAIT_MS = 3000 };
 
-/* The strings of a TXT record as one text (RFC 6376 3.6.2.2). */
-static void txt_join(const char *data, size_t size, struct buf *out)
-{
-    for (size_t at = 0; at < size;) {
-        size_t length = (unsigned char)data[at++];
-        if (length > size - at)
-            length = size - at;
-        buf_append(out, slice_make(data + at, length));
-        at += length;
-    }
-}
-
 /* The value of p=, without blanks. */
 static void public_key_of(struct slice record, struct buf *out)
 {
@@ -44,7 +32,7 @@ static const char *fault_of(const struct ub_result *result, const struct dkim_ke
     public_key_of(buf_slice(&mine), &ours);
     for (size_t i = 0; result && result->havedata && result->data[i]; i++) {
         struct buf text = {0}, theirs = {0};
-        txt_join(result->data[i], (size_t)result->len[i], &text);
+        dns_join_strings(result->data[i], (size_t)result->len[i], &text);
         public_key_of(buf_slice(&text), &theirs);
         bool is_same = theirs.size && slice_equals(buf_slice(&theirs), buf_slice(&ours));
         fault = is_same ? NULL : theirs.size ? "another key than ours is there" : "revoked there (p= is empty or missing)";

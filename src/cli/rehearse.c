@@ -9,6 +9,7 @@
 #include "config/value.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "outcome/history.h"
 #include "pickup/prepare.h"
 #include "relay/relay.h"
 
@@ -54,12 +55,6 @@ static bool is_outcome(const char *kind)
     return false;
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 static void read_outcomes(struct rehearsal *rehearsal)
 {
     char *line = NULL;
@@ -67,8 +62,8 @@ static void read_outcomes(struct rehearsal *rehearsal)
     FILE *file = fopen(rehearsal->events_file, "re");
     while (file && getline(&line, &room, file) > 0) {
         json_t *event = json_loads(line, 0, NULL);
-        if (event && is_outcome(text_of(event, "event")))
-            (void)json_object_set(rehearsal->outcomes, text_of(event, "to"), event);
+        if (event && is_outcome(history_text(event, "event")))
+            (void)json_object_set(rehearsal->outcomes, history_text(event, "to"), event);
         json_decref(event);
     }
     free(line);
@@ -112,7 +107,7 @@ static void on_look(int fd, short what, void *arg)
 
 static bool make_place(struct rehearsal *r, struct error *error)
 {
-    (void)snprintf(r->folder, sizeof r->folder, "%s/mailroot-rehearse-XXXXXX", "/tmp");
+    (void)snprintf(r->folder, sizeof r->folder, "/tmp/mailroot-rehearse-XXXXXX");
     if (!mkdtemp(r->folder))
         return error_set_errno(error, "a temporary folder");
     (void)snprintf(r->events_file, sizeof r->events_file, "%s/events.jsonl", r->folder);
@@ -203,7 +198,7 @@ static void stop(struct rehearsal *r)
 
 static const char *verdict_of(const json_t *event)
 {
-    const char *kind = event ? text_of(event, "event") : "";
+    const char *kind = event ? history_text(event, "event") : "";
     return strcmp(kind, "delivered") == 0                              ? "accepted"
            : strcmp(kind, "bounced") == 0 || strcmp(kind, "expired") == 0 ? "refused"
            : kind[0]                                                   ? "deferred"
@@ -231,11 +226,11 @@ static json_t *recipient_json(const char *address, const json_t *event)
 static void print_recipient(const char *address, const json_t *event)
 {
     printf("  %-9s <%s>", verdict_of(event), address);
-    if (event && text_of(event, "mx")[0])
-        printf("  by %s[%s]%s%s", text_of(event, "mx"), text_of(event, "ip"), text_of(event, "tls")[0] ? ", " : "",
-               text_of(event, "tls"));
+    if (event && history_text(event, "mx")[0])
+        printf("  by %s[%s]%s%s", history_text(event, "mx"), history_text(event, "ip"), history_text(event, "tls")[0] ? ", " : "",
+               history_text(event, "tls"));
     if (event)
-        printf("\n            %s%s", text_of(event, "reply"), text_of(event, "reason"));
+        printf("\n            %s%s", history_text(event, "reply"), history_text(event, "reason"));
     (void)putchar('\n');
 }
 

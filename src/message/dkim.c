@@ -7,7 +7,7 @@
 #include <openssl/x509.h>
 #include <stdio.h>
 
-enum { LIFE_S = 7 * 24 * 3600, LINE_AIM = 72, BASE64_LINE = 64, NAMES_SIZE_MAX = 4096 };
+enum { LIFE_S = 7 * 24 * 3600, LINE_AIM = 72, BASE64_LINE = 64 };
 
 struct signing {
     struct header header;

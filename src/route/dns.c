@@ -146,3 +146,14 @@ bool dns_name_from_wire(const uint8_t *wire, size_t size, char ret_name[DNS_NAME
     ret_name[out] = '\0';
     return at < size;
 }
+
+void dns_join_strings(const char *data, size_t size, struct buf *out)
+{
+    for (size_t at = 0; at < size;) {
+        size_t length = (unsigned char)data[at++];
+        if (length > size - at)
+            length = size - at;
+        buf_append(out, slice_make(data + at, length));
+        at += length;
+    }
+}

@@ -5,6 +5,7 @@
 #ifndef MR_ROUTE_DNS_H
 #define MR_ROUTE_DNS_H
 
+#include "base/buf.h"
 #include "config/config.h"
 
 #include <sys/socket.h>
@@ -27,5 +28,8 @@ void dns_ask(struct ub_ctx *context, struct dns_question *questions, size_t coun
 MUST_USE bool dns_name_from_wire(const uint8_t *wire, size_t size, char ret_name[DNS_NAME_SIZE]);
 /* The name whose PTR tells about the address ("1.2.0.192.in-addr.arpa", RFC 1035 3.5, RFC 3596 2.5). */
 void dns_reverse_name(const struct sockaddr *address, char ret_name[DNS_NAME_SIZE]);
+
+/* A TXT record's character-strings, one behind the other (RFC 1035 3.3.14). A length beyond the end is cut. */
+void dns_join_strings(const char *data, size_t size, struct buf *out);
 
 #endif

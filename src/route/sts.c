@@ -279,18 +279,6 @@ static void on_addresses(struct domain *domain, const struct ub_result *result)
         fetch(domain);
 }
 
-/* A TXT record's character-strings, one behind the other (RFC 1035 3.3.14). */
-static void join_strings(const char *data, size_t size, struct buf *out)
-{
-    for (size_t at = 0; at < size;) {
-        size_t length = (unsigned char)data[at++];
-        if (length > size - at)
-            length = size - at;
-        buf_append(out, slice_make(data + at, length));
-        at += length;
-    }
-}
-
 /* The id of the one record (M2); false if there is none. */
 static bool find_record(struct domain *domain, const struct ub_result *result)
 {
@@ -298,7 +286,7 @@ static bool find_record(struct domain *domain, const struct ub_result *result)
     bool is_fine = false;
     for (size_t i = 0; result->havedata && result->data[i]; i++) {
         struct buf text = {0};
-        join_strings(result->data[i], (size_t)result->len[i], &text);
+        dns_join_strings(result->data[i], (size_t)result->len[i], &text);
         if (sts_record_is_one(buf_slice(&text))) {
             count++;
             is_fine = sts_record_parse(buf_slice(&text), domain->id);
