@@ -7,7 +7,7 @@
 static size_t message_text_size(const struct store_message *m)
 {
     return m->sender.size + m->envid.size + m->auth.size + m->pickup_name.size + m->owner.size
-           + m->message_id.size + m->subject.size;
+           + m->message_id.size + m->subject.size + m->policy.size;
 }
 
 static size_t recipient_text_size(const struct store_recipient *r)
@@ -29,7 +29,7 @@ static void keep(char **at, struct slice *text)
 static void keep_message(char **at, struct store_message *m)
 {
     struct slice *texts[] = {&m->sender,      &m->envid,      &m->auth,   &m->pickup_name,
-                             &m->owner, &m->message_id, &m->subject};
+                             &m->owner, &m->message_id, &m->subject, &m->policy};
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         keep(at, texts[i]);
     m->content = SLICE_NONE;

@@ -270,6 +270,30 @@ static bool save_origins(struct repair *repair, struct error *error)
     return true;
 }
 
+/* Keys that count once and counters: rows of a table whose pages are broken end there. */
+static bool save_keys(struct repair *repair, struct error *error)
+{
+    sqlite3_stmt *once = NULL, *usage = NULL;
+    bool is_done = true;
+    uint64_t first;
+    (void)sqlite3_prepare_v2(repair->from->db, "SELECT key, id, until_ms FROM once", -1, &once, NULL);
+    (void)sqlite3_prepare_v2(repair->from->db, "SELECT name, since_ms, count FROM usage", -1, &usage, NULL);
+    while (is_done && once && sqlite3_step(once) == SQLITE_ROW) {
+        struct store_once key = {column_slice(once, 0), (uint64_t)sqlite3_column_int64(once, 1), sqlite3_column_int64(once, 2)};
+        if (key.id != 0 && key.id <= INT64_MAX && !slice_is_absent(key.key))
+            is_done = store_add_once(repair->to, &key, 0, &first, error) && commit_some(repair, error);
+    }
+    while (is_done && usage && sqlite3_step(usage) == SQLITE_ROW) {
+        struct store_usage counter = {column_slice(usage, 0), sqlite3_column_int64(usage, 1),
+                                      (uint64_t)sqlite3_column_int64(usage, 2)};
+        if (!slice_is_absent(counter.name))
+            is_done = store_set_usage(repair->to, &counter, error) && commit_some(repair, error);
+    }
+    sqlite3_finalize(once);
+    sqlite3_finalize(usage);
+    return is_done;
+}
+
 static void save_highest(struct repair *repair)
 {
     uint64_t highest;
@@ -305,7 +329,8 @@ static bool copy_all(struct repair *repair, struct error *error)
     sources_open(repair);
     /* Without that statement not even the schema can be read. */
     bool is_copied =
-        !repair->recipient || (save_messages(repair, error) && save_origins(repair, error));
+        !repair->recipient
+        || (save_messages(repair, error) && save_origins(repair, error) && save_keys(repair, error));
     sources_close(repair);
     if (!is_copied) {
         if (repair->to->is_in_transaction)

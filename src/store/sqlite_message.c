@@ -27,6 +27,7 @@ static bool add_row(struct store *store, const struct store_message *m, struct e
     bind_number(s, 13, (int64_t)m->size);
     bind_number(s, 14, (int64_t)m->header_size);
     bind_number(s, 15, m->is_in_file);
+    bind_slice(s, 16, m->policy);
     return statement_run(store, s, error);
 }
 
@@ -125,6 +126,54 @@ bool store_each_origin(struct store *store, store_origin_fn *fn, void *arg, stru
                                       (uint64_t)sqlite3_column_int64(s, 1),
                                       sqlite3_column_int64(s, 2)};
         fn(arg, &origin);
+    }
+    return step == STEP_END;
+}
+
+bool store_add_once(struct store *store, const struct store_once *once, int64_t now_ms, uint64_t *ret_first,
+                    struct error *error)
+{
+    int64_t first;
+    CHECK(store->is_in_transaction && once->id != 0 && once->id <= INT64_MAX);
+    sqlite3_stmt *s = statement_start(store, STATEMENT_FORGET_ONCE, error);
+    if (!s)
+        return false;
+    bind_number(s, 1, now_ms);
+    if (!statement_run(store, s, error) || !(s = statement_start(store, STATEMENT_ADD_ONCE, error)))
+        return false;
+    bind_slice(s, 1, once->key);
+    bind_id(s, 2, once->id);
+    bind_number(s, 3, once->until_ms);
+    if (!statement_run(store, s, error) || !(s = statement_start(store, STATEMENT_FIND_ONCE, error)))
+        return false;
+    bind_slice(s, 1, once->key);
+    if (!statement_number(store, s, (int64_t)once->id, &first, error))
+        return false;
+    *ret_first = (uint64_t)first;
+    return true;
+}
+
+bool store_set_usage(struct store *store, const struct store_usage *usage, struct error *error)
+{
+    CHECK(store->is_in_transaction);
+    sqlite3_stmt *s = statement_start(store, STATEMENT_SET_USAGE, error);
+    if (!s)
+        return false;
+    bind_slice(s, 1, usage->name);
+    bind_number(s, 2, usage->since_ms);
+    bind_number(s, 3, (int64_t)usage->count);
+    return statement_run(store, s, error);
+}
+
+bool store_each_usage(struct store *store, store_usage_fn *fn, void *arg, struct error *error)
+{
+    sqlite3_stmt *s = statement_start(store, STATEMENT_EACH_USAGE, error);
+    if (!s)
+        return false;
+    enum step step;
+    while ((step = statement_step(store, s, error)) == STEP_ROW) {
+        struct store_usage usage = {column_slice(s, 0), sqlite3_column_int64(s, 1), (uint64_t)sqlite3_column_int64(s, 2)};
+        fn(arg, &usage);
     }
     return step == STEP_END;
 }

@@ -18,14 +18,14 @@
 #include <sqlite3.h>
 
 enum {
-    SCHEMA_VERSION = 1,
+    SCHEMA_VERSION = 2,
     APPLICATION_ID = 0x4d614c72, /* "MaLr": tells file(1) and us that it is a queue */
     HINT_COUNT = 256,            /* a power of two */
 };
 
 #define MESSAGE_COLUMNS \
     "id, arrived_ms, sender, envid, auth, ret, flags, priority, pickup_name, owner, " \
-    "message_id, subject, size, header_size, in_file"
+    "message_id, subject, size, header_size, in_file, policy"
 #define RECIPIENT_COLUMNS \
     "message, number, address, domain, orcpt, notify, state, attempts, next_ms, " \
     "last_attempt_ms, delay_noticed, last_status, last_reply, last_host, route, priority"
@@ -35,6 +35,7 @@ enum statement {
     STATEMENT_BEGIN_READ, STATEMENT_COMMIT, STATEMENT_ROLLBACK,
     STATEMENT_ADD_MESSAGE, STATEMENT_ADD_CONTENT, STATEMENT_ADD_RECIPIENT,
     STATEMENT_ADD_ORIGIN, STATEMENT_DROP_ORIGINS, STATEMENT_EACH_ORIGIN,
+    STATEMENT_FORGET_ONCE, STATEMENT_ADD_ONCE, STATEMENT_FIND_ONCE, STATEMENT_SET_USAGE, STATEMENT_EACH_USAGE,
     STATEMENT_HAS_MESSAGE, STATEMENT_HAS_BODY, STATEMENT_READ_HIGHEST, STATEMENT_WRITE_HIGHEST,
     STATEMENT_SETTLE, STATEMENT_FIND_OPEN, STATEMENT_DELETE_MESSAGE, STATEMENT_DELETE_CONTENT,
     STATEMENT_DELETE_RECIPIENTS,

@@ -10,13 +10,19 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
     [STATEMENT_COMMIT] = "COMMIT",
     [STATEMENT_ROLLBACK] = "ROLLBACK",
     [STATEMENT_ADD_MESSAGE] = "INSERT INTO message (" MESSAGE_COLUMNS ")"
-                              " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                              " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_ADD_CONTENT] = "INSERT INTO content (id, data) VALUES (?, ?)",
     [STATEMENT_ADD_RECIPIENT] = "INSERT INTO recipient (" RECIPIENT_COLUMNS ")"
                                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [STATEMENT_ADD_ORIGIN] = "INSERT INTO origin (id, inode, born_ns) VALUES (?, ?, ?)",
     [STATEMENT_DROP_ORIGINS] = "DELETE FROM origin WHERE id BETWEEN ? AND ?",
     [STATEMENT_EACH_ORIGIN] = "SELECT id, inode, born_ns FROM origin ORDER BY id",
+    [STATEMENT_FORGET_ONCE] = "DELETE FROM once WHERE until_ms <= ?",
+    [STATEMENT_ADD_ONCE] = "INSERT INTO once (key, id, until_ms) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING",
+    [STATEMENT_FIND_ONCE] = "SELECT id FROM once WHERE key = ?",
+    [STATEMENT_SET_USAGE] = "INSERT INTO usage (name, since_ms, count) VALUES (?1, ?2, ?3)"
+                            " ON CONFLICT (name) DO UPDATE SET since_ms = ?2, count = ?3",
+    [STATEMENT_EACH_USAGE] = "SELECT name, since_ms, count FROM usage ORDER BY name",
     [STATEMENT_HAS_MESSAGE] = "SELECT id FROM message WHERE id = ?",
     [STATEMENT_HAS_BODY] = "SELECT in_file FROM message WHERE id = ?",
     [STATEMENT_READ_HIGHEST] =
@@ -202,6 +208,7 @@ void column_message(sqlite3_stmt *s, struct store_message *ret_message)
         .size = (size_t)sqlite3_column_int64(s, 12),
         .header_size = (size_t)sqlite3_column_int64(s, 13),
         .is_in_file = sqlite3_column_int(s, 14) != 0,
+        .policy = column_slice(s, 15),
     };
 }
 
@@ -231,7 +238,8 @@ void column_recipient(sqlite3_stmt *s, struct store_recipient *ret_recipient)
 void keep_message(struct arena *arena, struct store_message *m)
 {
     struct slice *texts[] = {&m->sender, &m->envid,      &m->auth,    &m->pickup_name,
-                             &m->owner,  &m->message_id, &m->subject, &m->content};
+                             &m->owner,  &m->message_id, &m->subject, &m->content,
+                             &m->policy};
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         *texts[i] = arena_copy(arena, *texts[i]);
 }

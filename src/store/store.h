@@ -13,6 +13,7 @@
  *     the commit that forgets them; store_open() removes those that nothing names
  * Q6  a failed commit (disk full, I/O error) rolls back and is reported; it is never retried as if it had passed
  * Q7  text columns hold text or blobs as they came; times are Unix milliseconds
+ * Q8  keys that count once (store_add_once) outlive their message, until their time is over
  *
  * A handle belongs to one thread; open one per thread (STORE_WRITER: exactly one process-wide). PostgreSQL will
  * stand behind this same header. Slices given to callbacks live until the callback returns.
@@ -47,6 +48,7 @@ struct store_message {
     struct slice pickup_name;  /* absent for what the relay itself made */
     struct slice owner;        /* who wrote the file, as text */
     struct slice message_id, subject;
+    struct slice policy;       /* what the folder says of it (store/policy.h); absent: nothing */
     size_t size, header_size;  /* octets of the canonical message, and of its header with the blank line */
     struct slice content;      /* inline content; absent when it is in a body file or wasn't asked for */
     bool is_in_file;
@@ -94,10 +96,13 @@ struct store_filter {
 
 enum store_verb { VERB_HOLD, VERB_RELEASE, VERB_RETRY, VERB_REMOVE, VERB_REROUTE };
 struct store_origin { uint64_t id; uint64_t inode; int64_t born_ns; }; /* id: the message's */
+struct store_once { struct slice key; uint64_t id; int64_t until_ms; }; /* a key that counts once, and whose it is */
+struct store_usage { struct slice name; int64_t since_ms; uint64_t count; }; /* a counter that outlives a restart */
 struct store_totals { uint64_t messages, recipients, queued, held, due, bytes; int64_t oldest_ms; };
 
 struct store;
 typedef void store_origin_fn(void *arg, const struct store_origin *origin);
+typedef void store_usage_fn(void *arg, const struct store_usage *usage);
 typedef void store_recipient_fn(void *arg, const struct store_recipient *recipient);
 /* false stops the walk */
 typedef bool store_message_fn(void *arg, const struct store_message *message,
@@ -119,6 +124,12 @@ MUST_USE bool store_add_message(struct store *store, const struct store_message 
 MUST_USE bool store_add_origin(struct store *store, const struct store_origin *origin, struct error *error);
 MUST_USE bool store_drop_origins(struct store *store, uint64_t first, uint64_t last, struct error *error); /* ids */
 MUST_USE bool store_each_origin(struct store *store, store_origin_fn *fn, void *arg, struct error *error);
+/* Q8: forgets keys whose time is over, then notes this one for message `once->id` unless another one has it. `ret_first` is
+ * who has it: once->id itself if it is the first. In the transaction of the message: keys and messages are there together. */
+MUST_USE bool store_add_once(struct store *store, const struct store_once *once, int64_t now_ms, uint64_t *ret_first,
+                             struct error *error);
+MUST_USE bool store_set_usage(struct store *store, const struct store_usage *usage, struct error *error); /* new or changed */
+MUST_USE bool store_each_usage(struct store *store, store_usage_fn *fn, void *arg, struct error *error);
 MUST_USE bool store_last_id(struct store *store, uint64_t *ret_id, struct error *error);
 
 /* A recipient that is gone or has a final state is left as it is; one that was held meanwhile stays held if it is to be

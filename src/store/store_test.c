@@ -438,6 +438,65 @@ static void an_empty_database_is_migrated_from_version_0(void **state)
     store_close(&store);
 }
 
+static void a_queue_of_version_1_keeps_its_messages(void **state)
+{
+    struct fixture *fixture = *state;
+    struct arena arena = {0};
+    struct store_message message;
+    fixture_add_committed(fixture, 7, 2, 0);
+    store_close(&fixture->store);
+    execute(fixture->dir, "ALTER TABLE message DROP COLUMN policy; DROP TABLE once; DROP TABLE usage; PRAGMA user_version = 1");
+    MUST(store_open(fixture->dir, STORE_WRITER, &fixture->store, &fixture->error));
+    MUST(store_read_message(fixture->store, &arena, 7, true, &message, &fixture->error));
+    assert_true(slice_is_absent(message.policy));
+    assert_int_equal(number_of(fixture, "SELECT count(*) FROM once"), 0);
+    arena_finish(&arena);
+}
+
+static uint64_t first_of(struct fixture *fixture, const char *key, uint64_t id, int64_t now_ms)
+{
+    struct store_once once = {slice_of(key), id, now_ms + 1000};
+    uint64_t first;
+    MUST(store_add_once(fixture->store, &once, now_ms, &first, &fixture->error));
+    return first;
+}
+
+static void a_key_is_the_first_ones_until_its_time_is_over(void **state)
+{
+    struct fixture *fixture = *state;
+    MUST(store_begin(fixture->store, &fixture->error));
+    assert_int_equal(first_of(fixture, "a", 1, 5000), 1);
+    assert_int_equal(first_of(fixture, "a", 2, 5999), 1);
+    assert_int_equal(first_of(fixture, "b", 3, 5999), 3);
+    MUST(store_commit(fixture->store, &fixture->error));
+    fixture_reopen(fixture);
+    MUST(store_begin(fixture->store, &fixture->error));
+    assert_int_equal(first_of(fixture, "a", 4, 5999), 1);
+    assert_int_equal(first_of(fixture, "a", 5, 6000), 5);
+    store_rollback(fixture->store);
+    assert_int_equal(number_of(fixture, "SELECT id FROM once WHERE key = 'a'"), 1);
+}
+
+static void sum_usage(void *arg, const struct store_usage *usage)
+{
+    *(uint64_t *)arg += usage->count + (uint64_t)usage->since_ms;
+}
+
+static void counters_outlive_a_restart(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store_usage usage = {SLICE("shop"), 100, 1};
+    uint64_t sum = 0;
+    MUST(store_begin(fixture->store, &fixture->error));
+    MUST(store_set_usage(fixture->store, &usage, &fixture->error));
+    usage.count = 9;
+    MUST(store_set_usage(fixture->store, &usage, &fixture->error));
+    MUST(store_commit(fixture->store, &fixture->error));
+    fixture_reopen(fixture);
+    MUST(store_each_usage(fixture->store, sum_usage, &sum, &fixture->error));
+    assert_int_equal(sum, 109);
+}
+
 static void other_versions_and_databases_are_refused_untouched(void **state)
 {
     struct fixture *fixture = *state;
@@ -554,6 +613,9 @@ int main(void)
         TEST(a_reader_sees_commits_and_changes_nothing),
         TEST(a_queue_never_made_is_named_as_such),
         TEST(an_empty_database_is_migrated_from_version_0),
+        TEST(a_queue_of_version_1_keeps_its_messages),
+        TEST(a_key_is_the_first_ones_until_its_time_is_over),
+        TEST(counters_outlive_a_restart),
         TEST(other_versions_and_databases_are_refused_untouched),
         TEST(the_queue_is_closed_to_other_users),
         TEST(a_drained_queue_gives_its_space_back),
