@@ -28,12 +28,15 @@ enum {
     BACKLOG = 64,
 };
 
-struct client {
+struct control_question {
     struct control *control;
-    struct client *previous, *next;
+    struct control_question *previous, *next;
     struct bufferevent *channel;
     struct event *deadline;  /* for the whole request; then the channel's write time-out rules */
-    bool is_answered;
+    json_t *request, *answer;
+    bool is_asked;           /* the request is there: nothing more is read */
+    bool is_deferred;        /* until control_finish() */
+    bool is_gone;            /* while it was: only this struct is left */
 };
 
 struct control {
@@ -42,7 +45,7 @@ struct control {
     control_fn *fn;
     void *arg;
     char *path;
-    struct client *clients;
+    struct control_question *clients;
     size_t client_count;
 };
 
@@ -150,7 +153,14 @@ bool control_listen(struct event_base *base, const char *path, control_fn *fn, v
     return true;
 }
 
-static void client_destroy(struct client *client)
+static void client_free(struct control_question *client)
+{
+    json_decref(client->request);
+    json_decref(client->answer);
+    free(client);
+}
+
+static void client_destroy(struct control_question *client)
 {
     struct control *control = client->control;
     if (client->previous)
@@ -163,7 +173,9 @@ static void client_destroy(struct client *client)
         (void)evconnlistener_enable(control->listener); /* fails for a closed one only */
     event_free(client->deadline);
     bufferevent_free(client->channel);
-    free(client);
+    client->is_gone = true;
+    if (!client->is_deferred)
+        client_free(client);
 }
 
 void control_close(struct control **control)
@@ -183,37 +195,58 @@ void control_close(struct control **control)
     *control = NULL;
 }
 
-static void client_answer(struct client *client, const char *line, size_t size)
+static void client_answer(struct control_question *client, bool is_done, const struct error *error)
 {
-    struct control *control = client->control;
-    struct error error = {0};
-    json_error_t problem;
-    json_t *answer = json_object(),
-           *request = json_loadb(line, size, JSON_REJECT_DUPLICATES, &problem);
-    bool is_ok = json_is_object(request)
-                     ? control->fn(control->arg, request, answer, &error)
-                     : error_set(&error, "the request is no JSON object: %s", problem.text);
-    json_object_set_new(answer, "ok", json_boolean(is_ok));
-    if (!is_ok)
-        json_object_set_new(answer, "error", json_string(error.text[0] ? error.text : "failed"));
-    char *text = json_dumps(answer, JSON_COMPACT);
+    json_object_set_new(client->answer, "ok", json_boolean(is_done));
+    if (!is_done)
+        json_object_set_new(client->answer, "error", json_string(error->text[0] ? error->text : "failed"));
+    char *text = json_dumps(client->answer, JSON_COMPACT);
     if (text) {
         struct evbuffer *output = bufferevent_get_output(client->channel);
         evbuffer_add(output, text, strlen(text));
         evbuffer_add(output, "\n", 1);
+        free(text);
+    } else {
+        client_destroy(client);
     }
-    free(text);
-    json_decref(answer);
-    json_decref(request);
+}
+
+static void client_ask(struct control_question *client, const char *line, size_t size)
+{
+    struct control *control = client->control;
+    struct error error = {0};
+    json_error_t problem;
+    client->answer = json_object();
+    client->request = json_loadb(line, size, JSON_REJECT_DUPLICATES, &problem);
+    bool is_done = json_is_object(client->request)
+                       ? control->fn(control->arg, client, client->request, client->answer, &error)
+                       : error_set(&error, "the request is no JSON object: %s", problem.text);
+    if (!client->is_deferred)
+        client_answer(client, is_done, &error);
+}
+
+void control_defer(struct control_question *question)
+{
+    question->is_deferred = true;
+}
+
+void control_finish(struct control_question *question, bool is_done, const struct error *error)
+{
+    CHECK(question->is_deferred);
+    question->is_deferred = false;
+    if (question->is_gone)
+        client_free(question);
+    else
+        client_answer(question, is_done, error);
 }
 
 static void on_read(struct bufferevent *channel, void *arg)
 {
-    struct client *client = arg;
+    struct control_question *client = arg;
     struct evbuffer *input = bufferevent_get_input(channel);
     struct evbuffer_ptr end = evbuffer_search(input, "\n", 1, NULL);
     size_t size = evbuffer_get_length(input);
-    if (client->is_answered) {
+    if (client->is_asked) {
         evbuffer_drain(input, size);
         return;
     }
@@ -223,28 +256,29 @@ static void on_read(struct bufferevent *channel, void *arg)
     }
     if (end.pos < 0)
         return;
-    client->is_answered = true;
+    client->is_asked = true;
     event_del(client->deadline);
-    client_answer(client, (const char *)evbuffer_pullup(input, end.pos), (size_t)end.pos);
+    struct buf line = {0};
+    buf_append(&line, slice_make((const char *)evbuffer_pullup(input, end.pos), (size_t)end.pos));
     evbuffer_drain(input, size);
-    if (evbuffer_get_length(bufferevent_get_output(channel)) == 0)
-        client_destroy(client);
+    client_ask(client, line.data, line.size); /* the client may be gone after it */
+    buf_finish(&line);
 }
 
 static void on_written(struct bufferevent *channel, void *arg)
 {
-    struct client *client = arg;
+    struct control_question *client = arg;
     (void)channel;
-    if (client->is_answered)
+    if (client->is_asked && !client->is_deferred)
         client_destroy(client);
 }
 
 static void on_event(struct bufferevent *channel, short what, void *arg)
 {
-    struct client *client = arg;
+    struct control_question *client = arg;
     (void)channel;
     /* A client may close its side as soon as it has asked; it still gets its answer. */
-    if (!(what & BEV_EVENT_EOF) || !client->is_answered)
+    if (!(what & BEV_EVENT_EOF) || !client->is_asked)
         client_destroy(client);
 }
 
@@ -262,7 +296,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     struct control *control = arg;
     (void)peer;
     (void)size;
-    struct client *client = mem_alloc(sizeof *client);
+    struct control_question *client = mem_alloc(sizeof *client);
     client->control = control;
     client->channel = bufferevent_socket_new(control->base, fd, BEV_OPT_CLOSE_ON_FREE);
     client->deadline = evtimer_new(control->base, on_deadline, client);

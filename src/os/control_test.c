@@ -32,11 +32,27 @@ struct fixture {
     struct error error;
 };
 
-/* {"do": "echo", "text": …} comes back; "fail" fails; "grow" answers with 4 MB. */
-static bool serve(void *arg, const json_t *request, json_t *answer, struct error *error)
+static void finish(evutil_socket_t fd, short what, void *arg)
+{
+    struct error error;
+    (void)fd;
+    (void)what;
+    (void)error_set(&error, "at last");
+    control_finish(arg, false, &error);
+}
+
+/* {"do": "echo", "text": …} comes back; "fail" fails; "grow" answers with 4 MB; "wait" fails when the next "wake" has come. */
+static bool serve(void *arg, struct control_question *question, const json_t *request, json_t *answer, struct error *error)
 {
     const char *what = json_string_value(json_object_get(request, "do"));
-    (void)arg;
+    static struct control_question *waiting;
+    if (what && strcmp(what, "wait") == 0) {
+        control_defer(question);
+        waiting = question;
+        return true;
+    }
+    if (what && strcmp(what, "wake") == 0)
+        return waiting && event_base_once(*(struct event_base **)arg, -1, EV_TIMEOUT, finish, waiting, NULL) == 0;
     if (what && strcmp(what, "echo") == 0) {
         json_object_set(answer, "text", json_object_get(request, "text"));
         return true;
@@ -77,7 +93,7 @@ static int set_up(void **state)
         event_new(fixture->base, fixture->stop_fds[0], EV_READ, stop, fixture->base);
     event_add(fixture->stop_event, NULL);
     *state = fixture;
-    if (!control_listen(fixture->base, fixture->path, serve, NULL, &fixture->control,
+    if (!control_listen(fixture->base, fixture->path, serve, &fixture->base, &fixture->control,
                         &fixture->error))
         return -1;
     return pthread_create(&fixture->thread, NULL, loop, fixture->base);
@@ -195,6 +211,43 @@ static void K1_an_ill_formed_request_is_refused_and_the_next_one_served(void **s
             fail_msg("%s: %s", rows[i].bytes, answer);
         assert_served(fixture);
     }
+}
+
+static void wake(struct fixture *fixture)
+{
+    json_t *request = json_pack("{s:s}", "do", "wake"), *answer = NULL;
+    assert_int_equal(control_request(fixture->path, request, &answer, &fixture->error), CONTROL_ANSWERED);
+    json_decref(answer);
+    json_decref(request);
+}
+
+static void K3_others_are_served_while_an_answer_takes_its_time(void **state)
+{
+    struct fixture *fixture = *state;
+    char answer[1024] = "";
+    int fd = connect_to(fixture->path);
+    assert_int_equal(send(fd, "{\"do\":\"wait\"}\n", 14, MSG_NOSIGNAL), 14);
+    for (int i = 0; i < 10; i++)
+        assert_served(fixture);
+    assert_int_equal(recv(fd, answer, sizeof answer, MSG_DONTWAIT), -1);
+    wake(fixture);
+    assert_true(recv(fd, answer, sizeof answer - 1, MSG_WAITALL) > 0);
+    assert_non_null(strstr(answer, "at last"));
+    close(fd);
+}
+
+static void K3_who_is_gone_when_the_answer_comes_harms_nobody(void **state)
+{
+    struct fixture *fixture = *state;
+    struct linger at_once = {.l_onoff = 1};
+    int fd = connect_to(fixture->path);
+    assert_int_equal(send(fd, "{\"do\":\"wait\"}\n", 14, MSG_NOSIGNAL), 14);
+    assert_served(fixture);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    close(fd);
+    assert_served(fixture);
+    wake(fixture);
+    assert_served(fixture);
 }
 
 static void K1_nesting_without_end_is_refused(void **state)
@@ -351,6 +404,8 @@ int main(void)
         TEST(K1_nesting_without_end_is_refused),
         TEST(K1_a_request_over_one_mebibyte_closes_the_connection),
         TEST(K1_a_client_that_hangs_up_harms_nobody),
+        TEST(K3_others_are_served_while_an_answer_takes_its_time),
+        TEST(K3_who_is_gone_when_the_answer_comes_harms_nobody),
         TEST(K2_silent_clients_up_to_the_limit_do_not_stop_the_others),
         TEST(K2_one_over_the_limit_waits_until_another_leaves),
         TEST(only_owner_and_group_may_connect),
@@ -358,6 +413,6 @@ int main(void)
         cmocka_unit_test(a_socket_left_by_a_kill_is_replaced_and_means_not_running),
         cmocka_unit_test(a_path_longer_than_a_socket_address_works),
     };
-    (void)signal(SIGPIPE, SIG_IGN); /* K3 */
+    (void)signal(SIGPIPE, SIG_IGN); /* K4 */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

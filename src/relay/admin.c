@@ -1,4 +1,4 @@
-#include "relay/admin_read.h"
+#include "relay/inquiry.h"
 #include "relay/relay_private.h"
 
 #include "base/mem.h"
@@ -114,24 +114,8 @@ static bool change_queue(struct relay *relay, const json_t *request, json_t *ans
     return is_done;
 }
 
-static bool put_totals(struct relay *relay, json_t *answer, struct error *error)
-{
-    struct store_totals totals;
-    if (!store_totals(relay->reader, clock_wall_ms(), &totals, error))
-        return false;
-    json_object_set_new(answer, "messages", json_integer((json_int_t)totals.messages));
-    json_object_set_new(answer, "recipients", json_integer((json_int_t)totals.recipients));
-    json_object_set_new(answer, "held", json_integer((json_int_t)totals.held));
-    json_object_set_new(answer, "due", json_integer((json_int_t)totals.due));
-    json_object_set_new(answer, "octets", json_integer((json_int_t)totals.bytes));
-    json_object_set_new(answer, "oldest_ms", json_integer(totals.messages ? (json_int_t)totals.oldest_ms : 0));
-    json_object_set_new(answer, "active", json_integer((json_int_t)HASH_COUNT(relay->items)));
-    json_object_set_new(answer, "sites", json_integer((json_int_t)HASH_COUNT(relay->sites)));
-    json_object_set_new(answer, "connections", json_integer((json_int_t)relay->connection_count));
-    return true;
-}
-
-static bool tell_status(struct relay *relay, json_t *answer, struct error *error)
+/* What the loop knows; the queue's totals follow, now or later. */
+static void tell_status(struct relay *relay, struct control_question *question, json_t *answer)
 {
     char since[25];
     struct writer_counts counts = writer_counts(relay->parts.writer);
@@ -142,7 +126,10 @@ static bool tell_status(struct relay *relay, json_t *answer, struct error *error
     json_object_set_new(answer, "deferred", json_integer((json_int_t)relay->deferred));
     json_object_set_new(answer, "bounced", json_integer((json_int_t)relay->bounced));
     json_object_set_new(answer, "commits", json_integer((json_int_t)counts.commits));
-    return put_totals(relay, answer, error);
+    json_object_set_new(answer, "active", json_integer((json_int_t)HASH_COUNT(relay->items)));
+    json_object_set_new(answer, "sites", json_integer((json_int_t)HASH_COUNT(relay->sites)));
+    json_object_set_new(answer, "connections", json_integer((json_int_t)relay->connection_count));
+    inquiries_put_totals(relay->inquiries, question, answer);
 }
 
 /* `sendmail -q`: all that waits for a retry is due now. */
@@ -154,21 +141,17 @@ static bool flush_queue(struct relay *relay, json_t *answer, struct error *error
     return is_done;
 }
 
-bool relay_control(void *arg, const json_t *request, json_t *answer, struct error *error)
+bool relay_control(void *arg, struct control_question *question, const json_t *request, json_t *answer, struct error *error)
 {
-    static const struct {
-        const char *name;
-        bool (*run)(struct relay *relay, json_t *answer, struct error *error);
-    } requests[] = {{"status", tell_status}, {"flush", flush_queue}, {"destinations", relay_destinations}};
+    struct relay *relay = arg;
     const char *what = json_string_value(json_object_get(request, "do"));
     if (what && strcmp(what, "queue") == 0)
-        return change_queue(arg, request, answer, error);
-    if (what && strcmp(what, "list") == 0)
-        return relay_list(arg, request, answer, error);
-    if (what && strcmp(what, "show") == 0)
-        return relay_show(arg, request, answer, error);
-    for (size_t i = 0; what && i < COUNT_OF(requests); i++)
-        if (strcmp(what, requests[i].name) == 0)
-            return requests[i].run(arg, answer, error);
-    return error_set(error, "no such request");
+        return change_queue(relay, request, answer, error);
+    if (what && strcmp(what, "flush") == 0)
+        return flush_queue(relay, answer, error);
+    if (what && strcmp(what, "status") == 0) {
+        tell_status(relay, question, answer);
+        return true;
+    }
+    return inquiries_ask(relay->inquiries, question, request, answer) || error_set(error, "no such request");
 }

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "os/clock.h"
+#include "relay/inquiry.h"
 
 #include <event2/event.h>
 #include <stdlib.h>
@@ -376,7 +377,9 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
         return NULL;
     }
     relay->local = relay->router ? local_start(relay, error) : NULL;
-    if (!relay->local || !store_open(parts->queue_dir, STORE_READER, &relay->reader, error)) {
+    bool is_open = relay->local && store_open(parts->queue_dir, STORE_READER, &relay->reader, error);
+    relay->inquiries = is_open && !parts->is_rehearsal ? inquiries_start(parts->queue_dir, parts->base, error) : NULL;
+    if (!is_open || (!relay->inquiries && !parts->is_rehearsal)) {
         relay_destroy(&relay);
         return NULL;
     }
@@ -420,6 +423,7 @@ void relay_destroy(struct relay **relay)
     if (r->wake)
         event_free(r->wake);
     tls_close(&r->tls);
+    inquiries_end(&r->inquiries);
     store_close(&r->reader);
     free(r->reload);
     free(r);

@@ -24,6 +24,7 @@
 
 #include <jansson.h>
 
+struct control_question;
 struct event_base;
 struct relay;
 
@@ -46,7 +47,7 @@ void relay_accept(struct relay *relay, struct queued *list); /* committed messag
 /* No new transactions; idle connections quit. `done` runs once when nothing is in flight any more. */
 void relay_finish(struct relay *relay, void (*done)(void *arg), void *arg);
 void relay_destroy(struct relay **relay); /* what is in flight is cut; the queue still has it */
-/* A control_fn (os/control.h): "status", "queue", "flush". */
-bool relay_control(void *arg, const json_t *request, json_t *answer, struct error *error);
+/* A control_fn (os/control.h): "status", "queue", "flush", and what inquiry.h reads. */
+bool relay_control(void *arg, struct control_question *question, const json_t *request, json_t *answer, struct error *error);
 
 #endif

@@ -96,6 +96,7 @@ struct relay {
     struct relay_parts parts;
     const struct config *config;
     struct store *reader;
+    struct inquiries *inquiries;
     struct router *router;
     struct tls *tls;
     struct local *local;

@@ -167,6 +167,9 @@ static bool field_from_json(struct arena *arena, const char *key, const json_t *
         *number_at(f, number_fields[i].offset) = json_integer_value(value);
         return true;
     }
+    if (strcmp(key, "after") == 0)
+        return (json_is_string(value) && store_id_parse(slice_of(json_string_value(value)), &f->after_id))
+               || error_set(error, "filter: \"after\" is no queue id");
     if (strcmp(key, "ids") == 0)
         return ids_from_json(arena, value, f, error);
     if (strcmp(key, "state") == 0)

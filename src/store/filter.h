@@ -3,7 +3,7 @@
  *
  *   {"ids": ["0018f0…"], "sender": "*@a.b", "recipient": …, "domain": …, "pickup": …,
  *    "message_id": …, "older_ms": 7200000, "younger_ms": …, "larger": …,
- *    "state": "queued" | "held" | …, "not": true, "limit": 100}
+ *    "state": "queued" | "held" | …, "not": true, "after": "0018f0…", "limit": 100}
  *
  * Fields that don't filter are left out; an unknown field is refused, since a filter that is not
  * understood would match too much. now_ms is not sent: who applies the filter sets it. */

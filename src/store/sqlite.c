@@ -291,6 +291,12 @@ bool store_open(const char *dir, enum store_mode mode, struct store **ret_store,
     return true;
 }
 
+void store_stop(struct store *store)
+{
+    store->is_stopped = true;
+    sqlite3_interrupt(store->db);
+}
+
 void store_close(struct store **store)
 {
     struct store *s = *store;

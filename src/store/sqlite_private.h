@@ -55,6 +55,7 @@ struct store {
     char *dir;
     char *file;                   /* dir/queue.db, for error texts */
     enum store_mode mode;
+    _Atomic bool is_stopped;      /* store_stop() */
     bool is_in_transaction;
     bool is_failed; /* a change of this transaction failed: it can't be committed any more (Q6) */
     struct error failure;

@@ -81,7 +81,7 @@ static bool message_matches(const struct walk *walk, const struct store_message 
     const struct store_filter *f = walk->filter;
     int64_t age = f->now_ms - m->arrived_ms;
     return (f->id_count == 0 || bsearch(&m->id, walk->ids, f->id_count, sizeof m->id, compare_ids))
-           && (f->older_than_ms == 0 || age > f->older_than_ms)
+           && (f->after_id == 0 || m->id > f->after_id) && (f->older_than_ms == 0 || age > f->older_than_ms)
            && (f->younger_than_ms == 0 || age < f->younger_than_ms)
            && (f->larger_than == 0 || m->size > f->larger_than)
            && text_matches(f->sender, m->sender) && text_matches(f->pickup_name, m->pickup_name)
@@ -174,9 +174,11 @@ static bool read_page(struct walk *walk, uint64_t after,
 static bool walk_pages(struct walk *walk, struct error *error)
 {
     struct store_message messages[PAGE_MESSAGES];
-    uint64_t after = 0;
+    uint64_t after = walk->filter->after_id;
     size_t count;
     do {
+        if (walk->store->is_stopped)
+            return error_set(error, "the relay ends");
         if (!read_page(walk, after, messages, &count, error))
             return false;
         for (size_t i = 0; i < count; i++) {

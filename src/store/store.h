@@ -91,6 +91,7 @@ struct store_filter {
     uint64_t larger_than;
     int state;                  /* -1 = any; an enum store_state otherwise. zeroed means QUEUED: set it */
     bool is_inverted;           /* every recipient for which not all of that holds */
+    uint64_t after_id;          /* only messages behind this one */
     size_t limit;               /* messages; 0 = all */
 };
 
@@ -111,6 +112,8 @@ typedef bool store_message_fn(void *arg, const struct store_message *message,
 /* Opens (a writer creates and migrates) the queue in folder `dir`. The error names the file and the way out. */
 MUST_USE bool store_open(const char *dir, enum store_mode mode, struct store **ret_store, struct error *error);
 void store_close(struct store **store);
+/* From any thread: store_select() and what a statement is reading end with an error. For a handle that is to be closed. */
+void store_stop(struct store *store);
 /* Gives the space of a queue that has drained back to the file system. Does nothing while much is queued; otherwise it
  * copies what lives, 32 MiB at most. For a writer that has nothing to do; opening a writer does it too. */
 void store_tidy(struct store *store);

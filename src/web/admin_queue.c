@@ -30,7 +30,7 @@ static json_t *ask_relay(struct admin *admin, json_t *request, struct answer *an
     return NULL;
 }
 
-/* What is asked often is asked of the relay at most once a second, and the rarer the longer it takes there. */
+/* What is asked often is asked of the relay at most once a second, and the rarer the longer its answer takes. */
 static json_t *ask_kept(struct admin *admin, struct kept_answer *kept, const char *what, struct answer *answer)
 {
     int64_t start_ms = clock_mono_ms();
@@ -100,7 +100,7 @@ void admin_graph(struct admin *admin, struct request *request, struct slice rest
 
 static json_t *filter_of_query(const struct request *request, json_t *filter)
 {
-    static const char *const texts[] = {"sender", "recipient", "domain", "pickup", "message_id", "state"};
+    static const char *const texts[] = {"sender", "recipient", "domain", "pickup", "message_id", "state", "after"};
     uint64_t limit = LISTED_MAX;
     struct slice given = request_argument(request, "limit");
     for (size_t i = 0; i < COUNT_OF(texts); i++) {

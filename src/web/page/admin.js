@@ -202,12 +202,17 @@ function messageRow(m) {
     make('td', { class: 'number' }, size(m.size)), make('td', {}, ago(Date.parse(m.arrived))));
 }
 
-async function search() {
+// The first page of what matches, or with `after` the one behind that message, put below what is shown.
+async function search(after) {
   const asked = new URLSearchParams([...new FormData($('search'))].filter(([, value]) => value));
-  const { messages, has_more } = await ask('GET', `/v1/messages?${asked}`);
-  $('messages').replaceChildren(...messages.map(messageRow));
-  $('messages-note').textContent = has_more ? `The ${messages.length} oldest are shown; narrow the search to see others.`
-    : messages.length ? `${messages.length} found.` : 'Nothing in the queue matches.';
+  if (after) asked.set('after', after);
+  const { messages, has_more, next } = await ask('GET', `/v1/messages?${asked}`);
+  if (!after) $('messages').replaceChildren();
+  $('messages').append(...messages.map(messageRow));
+  const count = $('messages').children.length;
+  $('messages-note').textContent = has_more ? `The ${count} oldest are shown.` : count ? `${count} found.` : 'Nothing in the queue matches.';
+  $('more').hidden = !has_more;
+  $('more').value = next || '';
   $('choose-all').checked = false;
   tellChosen();
 }
@@ -223,7 +228,7 @@ async function change(verb, ids) {
   const done = await attempt(() => ask('POST', '/v1/messages/change', body));
   if (!done) return;
   toast(`${verb}: ${done.count} changed`);
-  await attempt(current === 'message' ? () => showMessage(ids[0]) : search);
+  await attempt(current === 'message' ? () => showMessage(ids[0]) : () => search());
 }
 
 // ---- one message ----
@@ -327,7 +332,7 @@ const entering = {
   },
   queue: (rest) => {
     if (rest) for (const [key, value] of new URLSearchParams(rest)) if ($('search').elements[key]) $('search').elements[key].value = value;
-    return attempt(search);
+    return attempt(() => search());
   },
   trace: () => { $('trace-word').focus(); return $('trace-word').value && attempt(() => trace($('trace-word').value)); },
   message: (id) => attempt(() => showMessage(id)),
@@ -366,7 +371,8 @@ $('login').addEventListener('submit', async (event) => {
   } catch (fault) { $('login-fault').textContent = fault.message; }
 });
 $('leave').addEventListener('click', async () => { await attempt(() => ask('POST', '/admin/logout', {})); show('login'); });
-$('search').addEventListener('submit', (event) => { event.preventDefault(); attempt(search); });
+$('search').addEventListener('submit', (event) => { event.preventDefault(); attempt(() => search()); });
+$('more').addEventListener('click', () => attempt(() => search($('more').value)));
 $('trace').addEventListener('submit', (event) => { event.preventDefault(); attempt(() => trace($('trace-word').value.trim())); });
 $('compose').addEventListener('submit', async (event) => {
   event.preventDefault();

@@ -1,23 +1,24 @@
-#include "relay/admin_read.h"
+#include "relay/inquiry_private.h"
 
 #include "base/json.h"
 #include "base/mem.h"
 #include "os/clock.h"
-#include "relay/relay_private.h"
 #include "store/describe.h"
 #include "store/filter.h"
 
 #include <stdlib.h>
+#include <uthash.h>
 
 enum { LISTED_MAX = 500, SUMMED_MAX = 5000, DESTINATIONS_MAX = 200 };
 
-struct listing { struct buf out; size_t count, limit; };
+struct listing { struct buf out; size_t count, limit; uint64_t last_id; };
 
 static bool list_one(void *arg, const struct store_message *message, const struct store_recipient *recipients, size_t count)
 {
     struct listing *listing = arg;
     if (listing->count++ == listing->limit)
         return false; /* one more than asked for: there are more */
+    listing->last_id = message->id;
     describe_message(&listing->out, message, recipients, count);
     json_close(&listing->out, '}');
     return true;
@@ -30,7 +31,7 @@ static bool add_json(json_t *answer, const char *key, struct buf *text, struct e
     return value ? json_object_set_new(answer, key, value) == 0 : error_set(error, "what was found is no JSON");
 }
 
-bool relay_list(struct relay *relay, const json_t *request, json_t *answer, struct error *error)
+bool inquiry_list(const struct inquiry_source *source, const json_t *request, json_t *answer, struct error *error)
 {
     struct arena arena = {0};
     struct store_filter filter;
@@ -41,7 +42,7 @@ bool relay_list(struct relay *relay, const json_t *request, json_t *answer, stru
         listing.limit = filter.limit && filter.limit < LISTED_MAX ? filter.limit : LISTED_MAX;
         filter.limit = 0;
         json_open(&listing.out, '[');
-        is_done = store_select(relay->reader, &filter, list_one, &listing, error);
+        is_done = store_select(source->store, &filter, list_one, &listing, error);
         json_close(&listing.out, ']');
     }
     arena_finish(&arena);
@@ -50,10 +51,15 @@ bool relay_list(struct relay *relay, const json_t *request, json_t *answer, stru
         return false;
     }
     json_object_set_new(answer, "has_more", json_boolean(listing.count > listing.limit));
+    if (listing.count > listing.limit) {
+        char next[17];
+        store_id_text(listing.last_id, next);
+        json_object_set_new(answer, "next", json_string(next));
+    }
     return add_json(answer, "messages", &listing.out, error);
 }
 
-bool relay_show(struct relay *relay, const json_t *request, json_t *answer, struct error *error)
+bool inquiry_show(const struct inquiry_source *source, const json_t *request, json_t *answer, struct error *error)
 {
     struct arena arena = {0};
     struct store_message message;
@@ -65,9 +71,9 @@ bool relay_show(struct relay *relay, const json_t *request, json_t *answer, stru
     const char *text = json_string_value(json_object_get(request, "id"));
     if (!text || !store_id_parse(slice_of(text), &id))
         return error_set(error, "a queue id of 16 hex digits was expected");
-    bool is_done = store_read_message(relay->reader, &arena, id, false, &message, error)
-                   && store_read_recipients(relay->reader, &arena, id, &recipients, &count, error)
-                   && describe_header(relay->reader, relay->parts.queue_dir, id, &arena, &header, error);
+    bool is_done = store_read_message(source->store, &arena, id, false, &message, error)
+                   && store_read_recipients(source->store, &arena, id, &recipients, &count, error)
+                   && describe_header(source->store, source->queue_dir, id, &arena, &header, error);
     if (is_done) {
         describe_message(&out, &message, recipients, count);
         json_put_text(&out, "header", header);
@@ -164,15 +170,16 @@ static void put_destination(struct buf *out, const struct destination *d)
     json_close(out, '}');
 }
 
-bool relay_destinations(struct relay *relay, json_t *answer, struct error *error)
+bool inquiry_destinations(const struct inquiry_source *source, const json_t *request, json_t *answer, struct error *error)
 {
+    (void)request;
     struct summing summing = {0};
     struct destination *d, *next;
     struct buf out = {0};
     size_t count = 0;
     struct store_filter filter = FILTER_ALL;
     filter.now_ms = clock_wall_ms();
-    bool is_done = store_select(relay->reader, &filter, sum_message, &summing, error);
+    bool is_done = store_select(source->store, &filter, sum_message, &summing, error);
     HASH_SORT(summing.all, by_size);
     json_open(&out, '[');
     HASH_ITER(hh, summing.all, d, next)
