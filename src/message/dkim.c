@@ -27,76 +27,6 @@ static const struct { const char *name; bool is_oversigned; } signed_fields[] = 
     {"List-Subscribe", false},                       {"List-Post", false},   {"List-Archive", false},
 };
 
-/* ---- canonical forms ---- */
-
-static bool is_blank(char c) { return c == ' ' || c == '\t'; }
-
-void dkim_canon_field(struct slice name, struct slice value, struct buf *out)
-{
-    bool is_open = false, has_text = false;
-    for (size_t i = 0; i < name.size; i++)
-        buf_append_byte(out, name.data[i] >= 'A' && name.data[i] <= 'Z' ? (char)(name.data[i] + 32) : name.data[i]);
-    buf_append_byte(out, ':');
-    for (size_t i = 0; i < value.size; i++) {
-        char c = value.data[i];
-        if (c == '\r' || c == '\n')
-            continue;
-        if (is_blank(c)) {
-            is_open = true;
-            continue;
-        }
-        if (is_open && has_text)
-            buf_append_byte(out, ' ');
-        buf_append_byte(out, c);
-        is_open = false;
-        has_text = true;
-    }
-    buf_append_text(out, "\r\n");
-}
-
-/* One line without its end; runs of blanks become one space, those at the end go. */
-static void canon_line(struct slice line, struct buf *out)
-{
-    size_t end = line.size;
-    while (end && is_blank(line.data[end - 1]))
-        end--;
-    for (size_t i = 0; i < end; i++) {
-        if (!is_blank(line.data[i]))
-            buf_append_byte(out, line.data[i]);
-        else if (i == 0 || !is_blank(line.data[i - 1]))
-            buf_append_byte(out, ' ');
-    }
-}
-
-void dkim_canon_body(struct slice body, void (*sink)(void *arg, struct slice bytes), void *arg)
-{
-    struct buf out = {0};
-    size_t empty = 0; /* lines that count only if another one follows */
-    while (body.size) {
-        struct slice line = slice_cut(&body, '\n');
-        if (line.size && line.data[line.size - 1] == '\r')
-            line.size--;
-        size_t before = out.size;
-        for (size_t i = 0; i < empty; i++)
-            buf_append_text(&out, "\r\n");
-        size_t start = out.size;
-        canon_line(line, &out);
-        if (out.size == start) {
-            out.size = before;
-            empty++;
-            continue;
-        }
-        buf_append_text(&out, "\r\n");
-        empty = 0;
-        if (out.size >= 64 * 1024) {
-            sink(arg, buf_slice(&out));
-            buf_clear(&out);
-        }
-    }
-    sink(arg, buf_slice(&out));
-    buf_finish(&out);
-}
-
 /* ---- hashing and what is hashed ---- */
 
 static bool fail(struct error *error, const char *what)
@@ -116,7 +46,7 @@ static bool hash_body(struct slice body, char ret_base64[48], struct error *erro
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     bool is_done = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1;
     if (is_done) {
-        dkim_canon_body(body, update, context);
+        dkim_canon_body(DKIM_RELAXED, body, update, context);
         is_done = EVP_DigestFinal_ex(context, hash, NULL) == 1;
     }
     EVP_MD_CTX_free(context);
@@ -134,7 +64,7 @@ static void choose(struct signing *signing, const char *name, bool is_oversigned
         if (!slice_equals_nocase(field->name, slice_of(name)))
             continue;
         buf_printf(names, "%s%s", names->size ? ":" : "", name);
-        dkim_canon_field(field->name, field->value, fields);
+        dkim_canon_field(DKIM_RELAXED, field->raw, fields);
     }
     if (is_oversigned)
         buf_printf(names, "%s%s", names->size ? ":" : "", name);
@@ -250,12 +180,11 @@ static bool sign_bytes(struct arena *arena, EVP_PKEY *key, struct slice bytes, s
 static bool sign_one(struct arena *arena, const struct signing *signing, const struct dkim_key *key, struct buf *out,
                      struct error *error)
 {
-    static const struct slice name = {"DKIM-Signature", 14};
     struct buf field = {0}, bytes = {0};
     struct slice signature;
     put_field(signing, key, &field);
     buf_append(&bytes, signing->fields);
-    dkim_canon_field(name, slice_from(buf_slice(&field), name.size + 1), &bytes);
+    dkim_canon_field(DKIM_RELAXED, buf_slice(&field), &bytes);
     bytes.size -= 2; /* this one field has no line end there (RFC 6376 3.7) */
     bool is_done = sign_bytes(arena, key->key, buf_slice(&bytes), &signature, error);
     if (is_done) {

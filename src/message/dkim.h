@@ -31,8 +31,10 @@ MUST_USE bool dkim_sign(struct arena *arena, struct slice message, const struct 
 /* The record's text for a key: "v=DKIM1; k=rsa; p=…" (RFC 6376 3.6.1, RFC 8463 4). */
 MUST_USE bool dkim_record(EVP_PKEY *key, struct buf *out, struct error *error);
 
-/* Canonical forms (RFC 6376 3.4.2, 3.4.4), for tests and verifiers. */
-void dkim_canon_field(struct slice name, struct slice value, struct buf *out); /* with its line end */
-void dkim_canon_body(struct slice body, void (*sink)(void *arg, struct slice bytes), void *arg);
+/* Canonical forms (RFC 6376 3.4), for signing and verifying. `raw` is the whole field, with or without its line end; what is
+ * appended has one. */
+enum dkim_canon { DKIM_SIMPLE, DKIM_RELAXED };
+void dkim_canon_field(enum dkim_canon canon, struct slice raw, struct buf *out);
+void dkim_canon_body(enum dkim_canon canon, struct slice body, void (*sink)(void *arg, struct slice bytes), void *arg);
 
 #endif
