@@ -8,6 +8,7 @@
 #define MR_CLI_COMMAND_H
 
 #include "config/config.h"
+#include "os/link.h"
 
 #include <sysexits.h>
 
@@ -23,6 +24,7 @@ struct command_options {
     const char **settings;
     size_t setting_count;
     bool is_json;
+    struct link_pair link;   /* `mailroot run` alone: between relay and listener */
 };
 
 extern const struct command command_table[]; /* ends with a NULL name; in main.c */

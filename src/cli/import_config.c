@@ -213,6 +213,23 @@ static void put_local_domains(struct import *import, struct buf *out)
     buf_finish(&list);
 }
 
+/* Kept until it is asked for, by the accounts of AuthTurnList. They were Windows': smtp.users needs them too. */
+static void put_etrn(struct import *import, struct buf *out, const struct metabase_node *node)
+{
+    const struct metabase_property *accounts = metabase_find(node, "AuthTurnList", 0);
+    struct slice rest = accounts ? accounts->value : SLICE("");
+    struct buf list = {0};
+    while (rest.size) {
+        struct slice account = clean(import, slice_trim(slice_cut(&rest, '\n')));
+        if (account.size)
+            buf_printf(&list, "%s\"user:%.*s\"", list.size ? ", " : "", SLICE_FMT(account));
+    }
+    buf_append_text(out, " etrn = true;");
+    if (list.size)
+        buf_printf(out, " etrn_clients = [%s];", buf_text(&list));
+    buf_finish(&list);
+}
+
 static void put_remote_domain(struct import *import, struct buf *out, const struct metabase_node *node, struct slice domain)
 {
     const struct metabase_property *to = metabase_find(node, "RouteActionString", 36947);
@@ -223,13 +240,13 @@ static void put_remote_domain(struct import *import, struct buf *out, const stru
         remark(import, out, "RouteActionString", to->value, "a host was expected");
     if (action & (ACTION_SASL | ACTION_CLEARTEXT | ACTION_NTLM))
         buf_printf(out, "# %.*s wants a user and a password (RouteUserName): enter them anew.\n", SLICE_FMT(domain));
-    if (action & ACTION_ETRN)
-        buf_printf(out, "# %.*s was kept for ETRN: that is not supported, its mail is sent.\n", SLICE_FMT(domain));
     buf_printf(out, "route \"%.*s\" {", SLICE_FMT(domain));
     if (has_hosts)
         buf_printf(out, " hosts = %s;", buf_text(&hosts));
     else
         buf_append_text(out, " deliver = smtp;"); /* by its MX, whatever "*" says */
+    if (action & ACTION_ETRN)
+        put_etrn(import, out, node);
     buf_printf(out, "%s }\n", action & ACTION_SSL ? " tls = must;" : "");
     buf_finish(&hosts);
 }

@@ -13,7 +13,7 @@ const struct import_key import_keys[] = {
     {"AuthBasic", 0, TAKEN, "smtp.users: a file of users is to be made"},
     {"AuthFlags", 0, TAKEN, "smtp.users: a file of users is to be made"},
     {"AuthNTLM", 0, NO_SUPPORT, "NTLM is not spoken; AUTH PLAIN and LOGIN over TLS, and SCRAM-SHA-256 are"},
-    {"AuthTurnList", 0, NO_SUPPORT, "queues are not held for ATRN or TURN"},
+    {"AuthTurnList", 0, TAKEN, "a route's etrn_clients; smtp.users needs the accounts"},
     {"BadMailDirectory", 36909, NO_NEED, "Badmail in root"},
     {"CSideEtrnDomains", 36968, NO_SUPPORT, "ETRN is not asked of other hosts"},
     {"ClusterEnabled", 0, NO_NEED, "one process a machine"},

@@ -133,7 +133,7 @@ static bool queue_it(struct rehearsal *r, struct arena *arena, struct prepared *
                      const struct prepare_about *about, struct error *error)
 {
     struct store *store;
-    struct queued *queued = prepare_queued(arena, prepared, about);
+    struct queued *queued = prepare_queued(arena, r->config, prepared, about);
     for (size_t i = 0; i < queued->recipient_count; i++) {
         queued->recipients[i].notify = NOTIFY_NEVER;
         queued->recipients[i].next_ms = about->time_ms; /* X-Deliver-At is for the real one */

@@ -194,7 +194,7 @@ static bool start_all(struct run *run, struct error *error)
             return false;
     }
     struct relay_parts relay = {run->base, config, &run->ids, run->writer, run->post, run->log, &run->badmail,
-                                run->queue_dir, run->receipts_fd, run->signer, false};
+                                run->queue_dir, run->receipts_fd, run->signer, false, &run->options->link};
     run->relay = relay_start(&relay, error);
     if (!run->relay
         || !control_listen(run->base, run->control_path, relay_control, run->relay, &run->control, error))
@@ -267,10 +267,13 @@ static const struct role roles[] = {
 int command_run(int argc, char **argv)
 {
     struct command_options options;
+    struct error error;
     command_parse(&argc, argv, &options);
     if (argc > 1)
         return command_fail("run", EX_USAGE, "%s: no operand is expected", argv[1]);
     struct config *config = command_config(&options); /* mistakes are said before anything starts */
     config_destroy(&config);
+    if (!link_make(&options.link, &error))
+        return command_fail("run", EX_OSERR, "%s", error.text);
     return supervise(roles, &options);
 }

@@ -81,7 +81,7 @@ static void serve(struct dialog *dialog)
 
 int sendmail_bs(const struct config *config)
 {
-    static const struct policy nobody = {{0}};
+    static const struct policy nobody = {.domains = {NULL, 0}};
     struct server_options options = {
         .host = config->hostname, .policy = &nobody, .default_domain = slice_of(config->default_domain),
         .message_size = config->limits.message_size, .header_size = config->limits.header_size,

@@ -43,6 +43,10 @@ struct config_route {         /* route "example.com" { … }; "*.example.com" it
     int connections_max;      /* 0 = delivery.connections_per_site */
     int messages_per_connection; /* 0 = as delivery */
     int64_t rate_interval_ms; /* from rate = "10/1s": least time between two messages of a site; 0 = no limit */
+    bool is_etrn;             /* its mail waits until it is asked for (RFC 1985) */
+    struct config_list etrn_clients; /* who may ask: networks, "user:NAME"; empty: whoever may relay */
+    char *etrn_queue;         /* ETRN #NAME asks for all routes with this one; NULL: none */
+    int64_t etrn_interval_ms; /* goes unasked this often as well; 0 = never */
 };
 
 struct config_form {          /* form "name" { … }: an endpoint /forms/NAME of the web process */

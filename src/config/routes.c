@@ -25,6 +25,10 @@ static const struct config_key route_keys[] = {
     {"connections", KEY_INT, AT(connections_max), 1, 10000, NULL, NULL},
     {"messages_per_connection", KEY_INT, AT(messages_per_connection), 1, 10000000, NULL, NULL},
     {"rate", KEY_RATE, AT(rate_interval_ms), 0, 0, NULL, NULL},
+    {"etrn", KEY_BOOL, AT(is_etrn), 0, 0, NULL, NULL},
+    {"etrn_clients", KEY_LIST, AT(etrn_clients), 0, 0, NULL, NULL},
+    {"etrn_queue", KEY_TEXT, AT(etrn_queue), 0, 0, NULL, NULL},
+    {"etrn_interval", KEY_DURATION, AT(etrn_interval_ms), 0, 30 * DAY_MS, NULL, NULL},
     {"retry_first", KEY_DURATION, AT(schedule.retry_ms[0]), 10, 30 * DAY_MS, NULL, NULL},
     {"retry_second", KEY_DURATION, AT(schedule.retry_ms[1]), 10, 30 * DAY_MS, NULL, NULL},
     {"retry_third", KEY_DURATION, AT(schedule.retry_ms[2]), 10, 30 * DAY_MS, NULL, NULL},
@@ -190,6 +194,12 @@ static const char *fault_of(const struct config *config, const struct config_rou
         if (host[5] != '/' || strlen(host) > ROUTE_SOCKET_SIZE_MAX)
             return "hosts: unix:/absolute/path of at most 57 octets was expected";
     }
+    if (route->is_etrn && (route->deliver == CONFIG_DELIVER_DROP || route->deliver == CONFIG_DELIVER_MAILDIR))
+        return "etrn: mail for a folder waits for nobody";
+    if (route->is_etrn && strcmp(route->pattern, "*") == 0)
+        return "etrn: a domain, or *.domain, was expected: who asks for mail has to name it";
+    if (!route->is_etrn && (route->etrn_clients.count || route->etrn_queue || route->etrn_interval_ms))
+        return "etrn_clients, etrn_queue and etrn_interval go with etrn = true";
     switch (route->deliver) {
     case CONFIG_DELIVER_LMTP:
         return socket[0] ? NULL : "deliver = lmtp: hosts, or hosts = \"unix:/path\", was expected";

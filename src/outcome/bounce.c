@@ -1,5 +1,6 @@
 #include "outcome/bounce.h"
 
+#include "config/schedule.h"
 #include "message/aliases.h"
 #include "os/clock.h"
 
@@ -25,12 +26,13 @@ static struct slice domain_of(struct slice address)
 
 struct recipients { struct store_recipient *items; size_t count; uint64_t id; int64_t now_ms; };
 
-static struct store_recipient recipient_to(uint64_t id, unsigned number, struct slice address,
+static struct store_recipient recipient_to(const struct config *config, uint64_t id, unsigned number, struct slice address,
                                            int64_t now_ms)
 {
-    return (struct store_recipient){.message_id = id, .number = number, .address = address,
-                                    .domain = domain_of(address), .notify = NOTIFY_NEVER,
-                                    .state = STATE_QUEUED, .next_ms = now_ms};
+    struct slice domain = domain_of(address);
+    return (struct store_recipient){.message_id = id, .number = number, .address = address, .domain = domain,
+                                    .notify = NOTIFY_NEVER, .state = STATE_QUEUED,
+                                    .next_ms = schedule_first(config, domain, now_ms, true)};
 }
 
 static size_t header_size(struct slice content)
@@ -52,7 +54,7 @@ static void add_recipients(struct arena *arena, const struct bounce *bounce, str
         found = &address;
     to->items = arena_grow(arena, to->items, to->count, to->count + count, sizeof *to->items);
     for (size_t i = 0; i < count; i++) {
-        to->items[to->count] = recipient_to(to->id, (unsigned)to->count, found[i].text, to->now_ms);
+        to->items[to->count] = recipient_to(bounce->config, to->id, (unsigned)to->count, found[i].text, to->now_ms);
         to->count++;
     }
 }

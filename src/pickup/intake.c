@@ -168,6 +168,8 @@ static void tell_taken(const struct intake *intake, const struct batch_entry *en
         queued.message_id = message->message_id;
         queued.recipient = recipient->address;
         queued.next_ms = recipient->next_ms > message->arrived_ms ? recipient->next_ms : 0;
+        const struct config_route *rule = queued.next_ms ? config_route_find(intake->parts.config, recipient->domain) : NULL;
+        queued.note = rule && rule->is_etrn ? SLICE("waits for ETRN") : SLICE_NONE;
         event_put(intake->parts.log, &queued);
     }
 }

@@ -213,7 +213,7 @@ static void add_message(struct intake *intake, const struct claim_pair *pair, st
     if (prepared->envelope.rejected_count)
         entry->notice = notice_of_rejected(intake, prepared, about);
     intake->batch->size += prepared->content.size;
-    entry->queued = prepare_queued(&intake->arena, prepared, about);
+    entry->queued = prepare_queued(&intake->arena, intake->parts.config, prepared, about);
 }
 
 /* The file, or both halves of a pair as one. */

@@ -1,5 +1,6 @@
 #include "pickup/prepare.h"
 
+#include "config/schedule.h"
 #include "message/aliases.h"
 #include "pickup/foreign.h"
 #include "pickup/resume.h"
@@ -187,7 +188,7 @@ static unsigned flags_of(const struct prepared *prepared)
     return flags;
 }
 
-struct queued *prepare_queued(struct arena *arena, struct prepared *prepared,
+struct queued *prepare_queued(struct arena *arena, const struct config *config, struct prepared *prepared,
                               const struct prepare_about *about)
 {
     const struct envelope *envelope = &prepared->envelope;
@@ -200,7 +201,8 @@ struct queued *prepare_queued(struct arena *arena, struct prepared *prepared,
         recipients[i] = (struct store_recipient){
             .message_id = about->id, .number = (unsigned)i, .address = from->address.text,
             .domain = from->address.domain, .orcpt = from->orcpt, .notify = from->notify,
-            .state = STATE_QUEUED, .next_ms = due_ms, .priority = envelope->priority,
+            .state = STATE_QUEUED, .priority = envelope->priority,
+            .next_ms = schedule_first(config, from->address.domain, due_ms, envelope->sender.text.size == 0),
         };
     }
     struct store_message message = {

@@ -33,7 +33,7 @@ MUST_USE enum content_result prepare_message(struct arena *arena, const struct c
 
 /* The rows of the queue for it; takes the content unless it is too large to be kept inline (then it is left for
  * store_body_write). The block is the caller's. */
-struct queued *prepare_queued(struct arena *arena, struct prepared *prepared,
+struct queued *prepare_queued(struct arena *arena, const struct config *config, struct prepared *prepared,
                               const struct prepare_about *about);
 
 #endif

@@ -45,7 +45,7 @@ static void change_done(struct writer_job *job)
     ((struct change *)job)->is_done = true;
 }
 
-static void tell_changes(struct change *change)
+static void tell_changes(struct change *change, const char *by)
 {
     static const enum event_kind kinds[] = {
         [VERB_HOLD] = EVENT_HELD, [VERB_RELEASE] = EVENT_RELEASED, [VERB_RETRY] = EVENT_RETRIED,
@@ -53,7 +53,7 @@ static void tell_changes(struct change *change)
     for (size_t i = 0; i < change->count; i++) {
         struct event event = EVENT(kinds[change->verb]);
         event.id = change->ids[i];
-        event.note = SLICE("by an operator");
+        event.note = slice_of(by ? by : "by an operator");
         event_put(change->relay->parts.log, &event);
         struct item *item = item_find(change->relay, change->ids[i]);
         if (item)
@@ -83,13 +83,14 @@ static bool commit_change(struct change *change, struct error *error)
     return change->job.is_committed;
 }
 
-static bool change_queue(struct relay *relay, const json_t *request, json_t *answer, struct error *error)
+bool relay_change(struct relay *relay, const json_t *request, json_t *answer, struct error *error)
 {
     struct arena arena = {0};
     struct site *site, *next;
     struct change change = {.relay = relay};
     const char *verb = json_string_value(json_object_get(request, "verb"));
     const char *route = json_string_value(json_object_get(request, "route"));
+    const char *by = json_string_value(json_object_get(request, "by"));
     bool is_done = (verb && verb_parse(slice_of(verb), &change.verb)) || error_set(error, "no such verb");
     is_done = is_done
               && filter_from_json(&arena, json_object_get(request, "filter"), &change.filter, error);
@@ -99,10 +100,11 @@ static bool change_queue(struct relay *relay, const json_t *request, json_t *ans
         is_done = error_set(error, "reroute needs a route");
     is_done = is_done && commit_change(&change, error);
     if (is_done) {
-        tell_changes(&change);
+        tell_changes(&change, by);
         json_object_set_new(answer, "count", json_integer((json_int_t)change.count));
         HASH_ITER(hh, relay->sites, site, next) {
-            if (change.verb == VERB_RETRY)
+            bool is_meant = !by || (site->rule && site->rule->is_etrn); /* a client's word opens no other's circuit */
+            if (change.verb == VERB_RETRY && is_meant)
                 site->dead_until_ms = 0;
             site_touch(site);
         }
@@ -136,7 +138,7 @@ static void tell_status(struct relay *relay, struct control_question *question, 
 static bool flush_queue(struct relay *relay, json_t *answer, struct error *error)
 {
     json_t *request = json_pack("{s:s, s:{s:s}}", "verb", "retry", "filter", "state", "queued");
-    bool is_done = change_queue(relay, request, answer, error);
+    bool is_done = relay_change(relay, request, answer, error);
     json_decref(request);
     return is_done;
 }
@@ -146,7 +148,7 @@ bool relay_control(void *arg, struct control_question *question, const json_t *r
     struct relay *relay = arg;
     const char *what = json_string_value(json_object_get(request, "do"));
     if (what && strcmp(what, "queue") == 0)
-        return change_queue(relay, request, answer, error);
+        return relay_change(relay, request, answer, error);
     if (what && strcmp(what, "flush") == 0)
         return flush_queue(relay, answer, error);
     if (what && strcmp(what, "status") == 0) {

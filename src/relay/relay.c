@@ -330,6 +330,19 @@ void relay_accept(struct relay *relay, struct queued *list)
     relay_start_list(relay, list);
 }
 
+/* When the first, and the last, of its recipients is due: those of a route with `etrn` wait, the others don't. */
+static int64_t due_of(const struct queued *queued, int64_t *ret_last_ms)
+{
+    int64_t first_ms = queued->recipients[0].next_ms;
+    *ret_last_ms = first_ms;
+    for (size_t i = 1; i < queued->recipient_count; i++) {
+        int64_t next_ms = queued->recipients[i].next_ms;
+        first_ms = next_ms < first_ms ? next_ms : first_ms;
+        *ret_last_ms = next_ms > *ret_last_ms ? next_ms : *ret_last_ms;
+    }
+    return first_ms;
+}
+
 void relay_start_list(struct relay *relay, struct queued *list)
 {
     while (list) {
@@ -337,8 +350,8 @@ void relay_start_list(struct relay *relay, struct queued *list)
         list = queued->next;
         queued->next = NULL;
         expected_came(relay, queued->message.id);
-        int64_t due_ms = queued->recipients[0].next_ms;
-        if (due_ms > clock_wall_ms()) {
+        int64_t last_ms, due_ms = due_of(queued, &last_ms);
+        if (last_ms > clock_wall_ms()) { /* some of it, or all: the loader brings what is due */
             relay_wake_at(relay, due_ms);
             queued_destroy(&queued);
         } else if (relay->finished || HASH_COUNT(relay->items) >= active_limit(relay)) {
@@ -383,6 +396,10 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
         relay_destroy(&relay);
         return NULL;
     }
+    if (parts->link && !heard_start(relay, error)) {
+        relay_destroy(&relay);
+        return NULL;
+    }
     relay->is_behind = true;
     relay_soon(relay);
     return relay;
@@ -393,6 +410,8 @@ void relay_finish(struct relay *relay, void (*done)(void *arg), void *arg)
     struct site *site, *next;
     relay->finished = done;
     relay->finished_arg = arg;
+    if (relay->link)
+        link_stop(relay->link);
     HASH_ITER(hh, relay->sites, site, next)
         site_touch(site);
     relay_soon(relay);
@@ -406,6 +425,7 @@ void relay_destroy(struct relay **relay)
     struct host_mark *mark, *next_mark;
     if (!r)
         return;
+    link_close(&r->link);
     router_destroy(&r->router);
     local_stop(&r->local);
     HASH_ITER(hh, r->sites, site, next_site)

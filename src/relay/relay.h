@@ -16,6 +16,7 @@
 #define MR_RELAY_RELAY_H
 
 #include "config/config.h"
+#include "os/link.h"
 #include "outcome/badmail.h"
 #include "outcome/event.h"
 #include "store/ids.h"
@@ -40,6 +41,7 @@ struct relay_parts { /* all stay in place while the relay lives */
     int receipts_fd;                      /* folder of receipts; -1: none are wished */
     const struct signer *signer;          /* of notices; may be NULL */
     bool is_rehearsal;                    /* Y5 */
+    const struct link_pair *link;         /* to the listener; NULL: there is none */
 };
 
 MUST_USE struct relay *relay_start(const struct relay_parts *parts, struct error *error);

@@ -4,7 +4,7 @@
  *   site.c        jobs and connections of a site      connection.c  one SMTP connection
  *   local.c       Drop and Maildir, by a thread         mailbox.c     one file into a folder
  *   settle.c      outcomes, committed                 transaction.c what it sends, and what becomes of it
- *   admin.c       the control socket's requests */
+ *   admin.c       the control socket's requests      heard.c       what the listener asks */
 #ifndef MR_RELAY_RELAY_PRIVATE_H
 #define MR_RELAY_RELAY_PRIVATE_H
 
@@ -118,6 +118,7 @@ struct relay {
     uint64_t random;
     uint64_t delivered, deferred, bounced;
     int64_t started_ms;
+    struct link *link;           /* to the listener; NULL: none */
     void (*finished)(void *arg); /* set: finishing */
     void *finished_arg;
 };
@@ -157,6 +158,12 @@ void job_add(struct job *job, unsigned recipient);
 /* Notes that the target with this address failed the job; true if another one is left. */
 bool job_tried(struct job *job, const char *address);
 void attempt_keep(struct arena *arena, const struct attempt *attempt, struct attempt *ret_kept);
+
+/* admin.c: one verb of `mailroot queue`, committed when it returns. `request` may say for whom ("by"). */
+MUST_USE bool relay_change(struct relay *relay, const json_t *request, json_t *answer, struct error *error);
+
+/* heard.c: what the listener asks and tells. */
+MUST_USE bool heard_start(struct relay *relay, struct error *error);
 
 /* local.c */
 MUST_USE struct local *local_start(struct relay *relay, struct error *error);

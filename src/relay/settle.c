@@ -4,7 +4,7 @@
 #include "os/clock.h"
 #include "outcome/bounce.h"
 #include "outcome/receipt.h"
-#include "relay/schedule.h"
+#include "config/schedule.h"
 
 #include <event2/event.h>
 #include <stdlib.h>
@@ -145,7 +145,8 @@ static void defer(struct settle *settle, const struct store_recipient *recipient
     settlement->state = attempt->kind == RESULT_UNKNOWN && config->queue.unknown == CONFIG_UNKNOWN_HOLD
                             ? STATE_HELD : STATE_QUEUED;
     settlement->next_ms =
-        schedule_next(schedule, settlement->attempts, now_ms, expires_ms, relay_random(settle->relay));
+        rule && rule->is_etrn ? schedule_wait(rule, now_ms, expires_ms)
+                              : schedule_next(schedule, settlement->attempts, now_ms, expires_ms, relay_random(settle->relay));
     if (settlement->next_ms < settle->next_ms)
         settle->next_ms = settlement->next_ms;
     if (!is_null && !recipient->is_delay_noticed && schedule->delay_notice_ms

@@ -26,7 +26,7 @@
  * T9  a rehearsal ends with the last answer to RCPT, which is the recipient's result (DELIVERED: it would be taken), and RSET;
  *     neither DATA nor BDAT is ever sent
  * T8  everything not understood defers, nothing not understood fails or delivers
- * Not here: what to convert (the driver asks smtp_client_offers() first), when to retry (relay/schedule.h). */
+ * Not here: what to convert (the driver asks smtp_client_offers() first), when to retry (config/schedule.h). */
 #ifndef MR_SMTP_CLIENT_H
 #define MR_SMTP_CLIENT_H
 

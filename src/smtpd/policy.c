@@ -5,6 +5,8 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 
+static const struct slice user_prefix = {"user:", 5};
+
 bool policy_address_parse(struct slice text, struct in6_addr *ret_address)
 {
     char copy[INET6_ADDRSTRLEN + 1];
@@ -46,9 +48,32 @@ static bool networks_load(const char *key, const struct config_list *list, struc
     return true;
 }
 
+/* The networks among a route's etrn_clients; "user:NAME" are looked for in the list itself. */
+static bool queue_load(const struct config_route *rule, struct policy_queue *ret_queue, struct error *error)
+{
+    *ret_queue = (struct policy_queue){.rule = rule};
+    ret_queue->clients.items = mem_alloc((rule->etrn_clients.count + 1) * sizeof *ret_queue->clients.items);
+    for (size_t i = 0; i < rule->etrn_clients.count; i++) {
+        struct slice client = slice_of(rule->etrn_clients.items[i]);
+        if (!slice_starts(client, user_prefix) && !network_parse(client, &ret_queue->clients.items[ret_queue->clients.count++]))
+            return error_set(error, "route \"%s\": etrn_clients: \"%s\": a network, as in \"10.0.0.0/8\", or user:NAME was expected",
+                             rule->pattern, rule->etrn_clients.items[i]);
+    }
+    return true;
+}
+
+static bool queues_load(const struct config *config, struct policy *policy, struct error *error)
+{
+    policy->queues = mem_alloc((config->route_count + 1) * sizeof *policy->queues);
+    for (size_t i = 0; i < config->route_count; i++)
+        if (config->routes[i].is_etrn && !queue_load(&config->routes[i], &policy->queues[policy->queue_count++], error))
+            return false;
+    return true;
+}
+
 bool policy_load(const struct config *config, struct policy *ret_policy, struct error *error)
 {
-    *ret_policy = (struct policy){.domains = config->smtp.domains};
+    *ret_policy = (struct policy){.config = config, .domains = config->smtp.domains};
     const struct { const char *key; const struct config_list *list; struct policy_networks *networks; } lists[] = {
         {"relay_networks", &config->smtp.relay_networks, &ret_policy->relay},
         {"allow", &config->smtp.allow, &ret_policy->allow},
@@ -62,7 +87,10 @@ bool policy_load(const struct config *config, struct policy *ret_policy, struct 
             return false;
         }
     }
-    return true;
+    if (queues_load(config, ret_policy, error))
+        return true;
+    policy_finish(ret_policy);
+    return false;
 }
 
 void policy_finish(struct policy *policy)
@@ -70,6 +98,9 @@ void policy_finish(struct policy *policy)
     struct policy_networks *all[] = {&policy->relay, &policy->allow, &policy->deny, &policy->xclient, &policy->proxy};
     for (size_t i = 0; i < COUNT_OF(all); i++)
         free(all[i]->items);
+    for (size_t i = 0; i < policy->queue_count; i++)
+        free(policy->queues[i].clients.items);
+    free(policy->queues);
     *policy = (struct policy){0};
 }
 
@@ -111,4 +142,43 @@ bool policy_is_ours(const struct policy *policy, const struct address *address)
         if (domain_fits(slice_of(policy->domains.items[i]), address->domain))
             return true;
     return false;
+}
+
+static bool may_start(const struct policy_queue *queue, const struct in6_addr *address, const char *user, bool may_relay)
+{
+    const struct config_list *clients = &queue->rule->etrn_clients;
+    if (clients->count == 0)
+        return may_relay || user[0];
+    for (size_t i = 0; user[0] && i < clients->count; i++) {
+        struct slice client = slice_of(clients->items[i]);
+        if (slice_starts(client, user_prefix) && slice_equals(slice_from(client, user_prefix.size), slice_of(user)))
+            return true;
+    }
+    return policy_has(&queue->clients, address);
+}
+
+/* Whether a route's pattern lies below a domain: "b.a.test" and "*.a.test" below "a.test". */
+static bool is_below(const char *pattern, struct slice domain)
+{
+    struct slice text = slice_of(pattern);
+    return text.size > domain.size && text.data[text.size - domain.size - 1] == '.' && slice_ends_nocase(text, domain);
+}
+
+enum policy_etrn policy_etrn(const struct policy *policy, const struct in6_addr *address, const char *user, bool may_relay,
+                             struct slice node)
+{
+    bool is_queue = slice_starts(node, SLICE("#")), is_wide = slice_starts(node, SLICE("@")), is_known = false;
+    struct slice name = slice_from(node, is_queue || is_wide);
+    const struct config_route *closest = is_queue ? NULL : config_route_find(policy->config, name);
+    for (size_t i = 0; i < policy->queue_count; i++) {
+        const struct policy_queue *queue = &policy->queues[i];
+        const char *its_name = queue->rule->etrn_queue;
+        bool is_named = is_queue ? its_name && slice_equals_nocase(slice_of(its_name), name) : queue->rule == closest;
+        if (!is_named && !(is_wide && is_below(queue->rule->pattern, name)))
+            continue;
+        if (!may_start(queue, address, user, may_relay))
+            return ETRN_DENIED;
+        is_known = is_known || is_named;
+    }
+    return is_known ? ETRN_ALLOWED : ETRN_UNKNOWN;
 }

@@ -150,6 +150,8 @@ static void on_ehlo(struct server *server, struct slice argument)
         buf_append(&server->output, SLICE("250-STARTTLS\r\n"));
     if (is_auth_offered(server) && !server->is_authenticated)
         buf_printf(&server->output, "250-AUTH %s\r\n", options->mechanisms);
+    if (options->is_etrn_offered)
+        buf_append(&server->output, SLICE("250-ETRN\r\n"));
     if (server->client.may_xclient)
         buf_append(&server->output, SLICE("250-XCLIENT NAME ADDR HELO LOGIN\r\n"));
     buf_printf(&server->output, "250-LIMITS MAILMAX=%d RCPTMAX=%d\r\n250 HELP\r\n", options->messages, options->recipients);
@@ -197,16 +199,73 @@ static void on_expn(struct server *server, struct slice argument)
     server_refuse(server, "502 5.5.1 EXPN is not offered");
 }
 
+/* ---- ETRN: RFC 1985 ---- */
+
+/* "domain", "@domain", "#queue" as the config has them; false if it is none of these. */
+static bool read_node(struct server *server, struct slice text)
+{
+    struct arena *arena = &server->transaction.arena;
+    struct slice domain = text;
+    struct error error;
+    bool is_wide = slice_starts(text, SLICE("@"));
+    if (slice_starts(text, SLICE("#"))) {
+        server->etrn_node = arena_copy(arena, text);
+        return text.size > 1 && slice_find_byte(text, ' ') < 0 && !slice_has_8bit(text);
+    }
+    if (!address_domain(arena, slice_from(domain, is_wide), &domain, &error) || domain.data[0] == '[')
+        return false;
+    server->etrn_node = arena_printf(arena, "%s%.*s", is_wide ? "@" : "", SLICE_FMT(domain));
+    return true;
+}
+
 static void on_etrn(struct server *server, struct slice argument)
 {
-    (void)argument; /* for any queue */
-    server_refuse(server, "502 5.5.1 ETRN is not offered");
+    const struct server_client *client = &server->client;
+    if (!server->options->is_etrn_offered) {
+        server_refuse(server, "502 5.5.1 ETRN is not offered");
+        return;
+    }
+    if (!read_node(server, slice_trim(argument))) {
+        server_refuse(server, "501 5.5.4 ETRN domain, @domain or #queue was expected");
+        return;
+    }
+    if (server->message_count++ >= server->options->messages) { /* each costs as much as a message */
+        server_break(server, "421 4.7.0 enough for one connection");
+        return;
+    }
+    switch (policy_etrn(server->options->policy, &client->address, client->user, client->may_relay, server->etrn_node)) {
+    case ETRN_ALLOWED:
+        server->want = SERVER_ASK;
+        break;
+    case ETRN_UNKNOWN:
+        server_refuse(server, "458 4.3.0 nothing is kept here for that node"); /* printable, but not ours to repeat */
+        break;
+    case ETRN_DENIED:
+        server_refuse(server, "459 4.7.1 that node is not for you to ask for");
+        break;
+    }
+}
+
+void server_asked(struct server *server, enum server_asked how, uint64_t count)
+{
+    CHECK(server->want == SERVER_ASK);
+    struct slice node = server->etrn_node; /* parsed: D9 */
+    server->want = SERVER_READ;
+    if (how == ASKED_FAILED)
+        server_reply(server, "458 4.3.0 the mail for node %.*s can't be started now", SLICE_FMT(node));
+    else if (how == ASKED_LATE)
+        server_reply(server, "250 2.0.0 queuing for node %.*s started", SLICE_FMT(node));
+    else if (count == 0)
+        server_reply(server, "251 2.0.0 no messages waiting for node %.*s", SLICE_FMT(node));
+    else
+        server_reply(server, "253 2.0.0 %llu pending messages for node %.*s started", (unsigned long long)count, SLICE_FMT(node));
+    server_forget_message(server);
 }
 
 static void on_help(struct server *server, struct slice argument)
 {
     (void)argument; /* on any subject */
-    server_reply(server, "214 2.0.0 EHLO MAIL RCPT DATA BDAT RSET NOOP VRFY STARTTLS AUTH QUIT: RFC 5321");
+    server_reply(server, "214 2.0.0 EHLO MAIL RCPT DATA BDAT RSET NOOP VRFY ETRN STARTTLS AUTH QUIT: RFC 5321");
 }
 
 static void on_quit(struct server *server, struct slice argument)

@@ -9,6 +9,7 @@
  *   SERVER_READ    all was consumed, more input moves it on
  *   SERVER_STORE   store->bytes go into the file of server_submission(); is_last: make it durable; then server_stored()
  *   SERVER_AUTH    auth->mechanism and auth->response (base64, absent: none yet) want a verdict: server_auth()
+ *   SERVER_ASK     etrn_node is to be asked for: server_asked()
  *   SERVER_TLS     write the output out, handshake, then server_secured()
  *   SERVER_PAUSE   hold the output back for pause_ms (tarpit), then server_resume()
  *   SERVER_CLOSE   write the output out and close
@@ -34,11 +35,12 @@
 #include "smtpd/policy.h"
 
 enum { SERVER_LINE_SIZE_MAX = 2048, SERVER_AUTH_SIZE_MAX = 12288, SERVER_PIECE_SIZE = 256 * 1024 };
-enum server_want { SERVER_READ, SERVER_STORE, SERVER_AUTH, SERVER_TLS, SERVER_PAUSE, SERVER_CLOSE };
+enum server_want { SERVER_READ, SERVER_STORE, SERVER_AUTH, SERVER_ASK, SERVER_TLS, SERVER_PAUSE, SERVER_CLOSE };
 enum server_phase { /* bits: D4 */
     PHASE_NEW = 1, PHASE_READY = 2, PHASE_MAIL = 4, PHASE_RCPT = 8, PHASE_BDAT = 16, PHASE_ANY = 31,
 };
 enum server_stored { STORED_SAFE, STORED_NO_SPACE, STORED_FAILED };
+enum server_asked { ASKED_STARTED, ASKED_LATE, ASKED_FAILED }; /* late: it is on its way, how many there are isn't known */
 enum server_verdict { AUTH_CHALLENGE, AUTH_PASSED, AUTH_REFUSED, AUTH_BUSY, AUTH_MALFORMED };
 
 struct server_options {
@@ -52,6 +54,7 @@ struct server_options {
     const char *mechanisms;               /* "PLAIN LOGIN SCRAM-SHA-256", NULL = no AUTH at all */
     bool is_tls_offered, is_tls_demanded; /* demanded: no MAIL before it */
     bool is_auth_demanded;                /* no MAIL before it */
+    bool is_etrn_offered;                 /* some route's mail waits to be asked for */
     bool is_auth_in_clear;                /* loopback only, and the driver knows which clients are that */
     bool is_local;                        /* D7 */
 };
@@ -100,6 +103,7 @@ struct server {
     struct { bool is_last; struct slice bytes; } store;
     struct { struct slice mechanism, response; } auth;
     struct buf auth_text;
+    struct slice etrn_node;           /* "domain", "@domain" in A-labels, "#queue" */
     bool is_held_off;                 /* the driver's word: MAIL gets 450 for now */
     int64_t now_ms, pause_ms;
     int zone_s;
@@ -117,6 +121,7 @@ const struct submission *server_submission(const struct server *server);
 void server_stored(struct server *server, enum server_stored how, struct slice name);
 /* `text`: the challenge in base64, or the user's name. */
 void server_auth(struct server *server, enum server_verdict verdict, struct slice text);
+void server_asked(struct server *server, enum server_asked how, uint64_t count); /* count: messages that were waiting */
 void server_secured(struct server *server, const char *tls);
 void server_resume(struct server *server);
 /* Ends it with that reply: time-outs, shutdown. */

@@ -94,6 +94,7 @@ static void serve(struct talk *talk)
                 server_auth(server, slice_equals(server->auth.response, SLICE("Z29vZA==")) ? AUTH_PASSED : AUTH_REFUSED,
                             SLICE("user"));
             break;
+        case SERVER_ASK: server_asked(server, ASKED_STARTED, 2); break;
         case SERVER_READ:
         case SERVER_CLOSE: return;
         }

@@ -1,5 +1,6 @@
 #include "smtpd/smtpd_private.h"
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "os/clock.h"
 #include "smtpd/proxy.h"
@@ -10,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { OUTPUT_SIZE_MAX = 64 * 1024, LINGER_MS = 2000, HANDSHAKE_MS = 30000, PROXY_MS = 10000, LEAST_RATE = 500 };
+enum { OUTPUT_SIZE_MAX = 64 * 1024, LINGER_MS = 2000, HANDSHAKE_MS = 30000, PROXY_MS = 10000, ASK_MS = 10000, LEAST_RATE = 500 };
 
 static void advance(struct session *session);
 
@@ -149,6 +150,41 @@ static void ask_auth(struct session *session)
     advance(session);
 }
 
+/* The relay starts the queue; its answer comes to session_answered(). What has been sent is done even if it comes too late. */
+static void ask_etrn(struct session *session)
+{
+    struct smtpd *smtpd = session->smtpd;
+    const struct server *server = &session->server;
+    struct buf packet = {0};
+    char by[320];
+    if (session->ask)
+        return;
+    (void)snprintf(by, sizeof by, "ETRN from [%s]%s%s", session->peer.address_text, server->client.user[0] ? " " : "",
+                   server->client.user);
+    session->ask = ++smtpd->ask_number;
+    json_open(&packet, '{');
+    json_put_text(&packet, "ask", SLICE("etrn"));
+    json_put_number(&packet, "n", (int64_t)session->ask);
+    json_put_text(&packet, "node", server->etrn_node);
+    json_put_text(&packet, "by", slice_of(by));
+    json_close(&packet, '}');
+    bool is_sent = link_send(smtpd->link, buf_slice(&packet));
+    buf_finish(&packet);
+    stream_pause(session->stream);
+    wait_ms(session, ASK_MS);
+    if (!is_sent)
+        session_answered(session, ASKED_FAILED, 0);
+}
+
+void session_answered(struct session *session, enum server_asked how, uint64_t count)
+{
+    session->ask = 0;
+    if (session->server.want != SERVER_ASK)
+        return; /* it ended meanwhile */
+    server_asked(&session->server, how, count);
+    advance(session);
+}
+
 /* Goes on as far as it can: feeds, writes, and sees that what is awaited will wake it. */
 static void advance(struct session *session)
 {
@@ -185,6 +221,9 @@ static void advance(struct session *session)
     case SERVER_AUTH:
         (void)event_del(session->timer);
         ask_auth(session);
+        break;
+    case SERVER_ASK:
+        ask_etrn(session);
         break;
     case SERVER_TLS:
         stream_pause(session->stream);
@@ -361,6 +400,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
             session->is_pausing = false;
             server_resume(&session->server);
             advance(session);
+        } else if (session->ask) {
+            session_answered(session, ASKED_LATE, 0);
         } else if (stream_pending(session->stream) == 0) {
             server_end(&session->server, "421 4.4.2 too slow");
             advance(session);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/thread.h>
+#include <jansson.h>
 #include <openssl/err.h>
 #include <signal.h>
 #include <stdio.h>
@@ -50,7 +51,7 @@ static struct server_options options_of(const struct smtpd *smtpd, const struct 
         .messages = config->smtp.messages_per_connection, .errors = config->smtp.errors,
         .tarpit_ms = config->smtp.tarpit_ms, .mechanisms = smtpd->auth ? auth_mechanisms(smtpd->auth) : NULL,
         .is_tls_offered = smtpd->tls != NULL, .is_tls_demanded = socket->is_tls_demanded,
-        .is_auth_demanded = socket->is_auth_demanded, .is_auth_in_clear = config->smtp.is_auth_in_clear,
+        .is_etrn_offered = smtpd->policy.queue_count > 0, .is_auth_demanded = socket->is_auth_demanded, .is_auth_in_clear = config->smtp.is_auth_in_clear,
     };
 }
 
@@ -84,10 +85,12 @@ bool smtpd_check(const struct config *config, struct error *error)
     return true;
 }
 
-struct smtpd *smtpd_open(const struct config *config, struct error *error)
+struct smtpd *smtpd_open(const struct config *config, const struct link_pair *link, struct error *error)
 {
     struct smtpd *smtpd = mem_alloc(sizeof *smtpd);
     smtpd->config = config;
+    smtpd->link_pair = link;
+    smtpd->ask_number = (uint64_t)clock_wall_ms() << 20; /* no answer for an earlier process is taken for ours */
     if (!open_all(smtpd, error))
         smtpd_close(&smtpd);
     return smtpd;
@@ -228,6 +231,21 @@ static bool watch_all(struct smtpd *smtpd)
            && event_add(smtpd->on_hup, NULL) == 0;
 }
 
+/* {"n": N, "count": messages, or -1}: the relay's answer to SERVER_ASK. */
+static void on_answer(void *arg, struct slice packet)
+{
+    struct smtpd *smtpd = arg;
+    json_t *answer = json_loadb(packet.data, packet.size, 0, NULL);
+    uint64_t number = (uint64_t)json_integer_value(json_object_get(answer, "n"));
+    json_int_t count = json_integer_value(json_object_get(answer, "count"));
+    struct session *session = smtpd->sessions;
+    json_decref(answer);
+    while (session && (session->ask == 0 || session->ask != number))
+        session = session->next;
+    if (session)
+        session_answered(session, count < 0 ? ASKED_FAILED : ASKED_STARTED, count < 0 ? 0 : (uint64_t)count);
+}
+
 static bool start(struct smtpd *smtpd, struct error *error)
 {
     const struct config *config = smtpd->config;
@@ -240,7 +258,8 @@ static bool start(struct smtpd *smtpd, struct error *error)
     smtpd->post = smtpd->base ? post_create(error) : NULL;
     if (!smtpd->post || !post_attach(smtpd->post, smtpd->base, error))
         return false;
-    smtpd->pool = pool_create(config->smtp.writers, smtpd->post, error);
+    smtpd->link = link_attach(smtpd->link_pair, LINK_LISTENER, smtpd->base, on_answer, smtpd, error);
+    smtpd->pool = smtpd->link ? pool_create(config->smtp.writers, smtpd->post, error) : NULL;
     return smtpd->pool && (watch_all(smtpd) || error_set(error, "can't watch the sockets"));
 }
 
@@ -269,6 +288,7 @@ void smtpd_close(struct smtpd **smtpd)
     for (size_t i = 0; i < COUNT_OF(events); i++)
         if (events[i])
             event_free(events[i]);
+    link_close(&s->link);
     post_destroy(&s->post);
     if (s->base)
         event_base_free(s->base);

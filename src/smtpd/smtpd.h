@@ -2,7 +2,8 @@
  *
  *   client ─> session ─bytes─> server (pure) ─content─> pool: write, fsync, rename, fsync of Pickup ─> 250
  *
- * It writes pickup files and nothing else; the relay takes them from there. Complaints go to stderr, a line each, with the
+ * It writes pickup files and nothing else; the relay takes them from there. ETRN alone asks the relay for something, through
+ * the link that the supervisor made (os/link.h). Complaints go to stderr, a line each, with the
  * client's address. What became of a message is in the relay's events, under the name that the 250 says.
  *
  * O1  smtpd_open() does what may need rights (sockets, users' file, TLS key) and reads nothing from the network
@@ -13,12 +14,13 @@
 #define MR_SMTPD_SMTPD_H
 
 #include "config/config.h"
+#include "os/link.h"
 
 struct smtpd;
 
 /* Whether the listener's settings can be read; opens nothing. */
 MUST_USE bool smtpd_check(const struct config *config, struct error *error);
-MUST_USE struct smtpd *smtpd_open(const struct config *config, struct error *error);
+MUST_USE struct smtpd *smtpd_open(const struct config *config, const struct link_pair *link, struct error *error);
 enum smtpd_end { SMTPD_ENDED, SMTPD_RELOADS };
 typedef bool smtpd_reload_fn(void *arg); /* HUP: whether the config as it is now is without mistakes */
 /* Once the user is the one it will stay, before a sandbox is entered. */

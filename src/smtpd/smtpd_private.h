@@ -29,6 +29,9 @@ struct smtpd {
     struct auth *auth;          /* NULL: no users */
     struct event_base *base;
     struct post *post;
+    const struct link_pair *link_pair;
+    struct link *link;          /* to the relay */
+    uint64_t ask_number;        /* of the last question, so that an answer finds who asked */
     struct pool *pool;
     struct pickup_folder *folder;
     struct clients *clients;
@@ -64,6 +67,7 @@ struct session {
     enum server_state awaited;
     bool is_pausing;            /* SERVER_PAUSE is on */
     bool is_gone;               /* the peer is; freed when the job comes back */
+    uint64_t ask;               /* SERVER_ASK: its number, while the answer is awaited */
     bool has_job;
     struct pool_job job;        /* below: the job's, while has_job */
     struct pickup_file *file;
@@ -78,6 +82,7 @@ struct session {
 void session_begin(struct listener *listener, int fd, const struct in6_addr *address);
 void session_end(struct session *session, const char *reply);  /* at the loop's end, or a shutdown */
 void session_free(struct session *session);
+void session_answered(struct session *session, enum server_asked how, uint64_t count);
 void session_continue(struct session *session);                 /* a job came back */
 void session_tell(const struct session *session, const char *format, ...) FORMAT(2, 3);
 

@@ -17,7 +17,7 @@
  *
  * A handle belongs to one thread; open one per thread (STORE_WRITER: exactly one process-wide). PostgreSQL will
  * stand behind this same header. Slices given to callbacks live until the callback returns.
- * Not here: batching (store/writer.h), schedules (relay/schedule.h), files in Pickup (pickup/). */
+ * Not here: batching (store/writer.h), schedules (config/schedule.h), files in Pickup (pickup/). */
 #ifndef MR_STORE_STORE_H
 #define MR_STORE_STORE_H
 

@@ -28,7 +28,7 @@ def test_a_metabase_becomes_a_config_that_check_reads(tmp_path):
             'bounce.copy_to = "postmaster@example.com"', "pickup.dot_stuffing = never",
             'local.domains = ["example.com", "alias.example.com", "drop.example.com"]',
             'route "drop.example.com" { deliver = drop; drop_dir = "Drop/drop.example.com" }',
-            'route "partner.test" { hosts = ["mx.partner.test"]; tls = must; }', 'route "*.branch.test" { deliver = smtp; }',
+            'route "partner.test" { hosts = ["mx.partner.test"]; tls = must; }', 'route "*.branch.test" { deliver = smtp; etrn = true; etrn_clients = ["user:BRANCH"]; }',
             'route "*" { hosts = ["[192.0.2.25]"]; direct_first = true; }',
             'listen = ["0.0.0.0:25", "192.0.2.10:587"]', 'relay_networks = ["127.0.0.1/32", "192.0.2.10/32", "192.168.1.0/24"]',
             'domains = ["example.com", "alias.example.com", "drop.example.com", "partner.test"]', "connections = 1000 ",

@@ -1,4 +1,4 @@
-#include "relay/schedule.h"
+#include "config/schedule.h"
 
 int64_t schedule_next(const struct config_schedule *schedule, unsigned attempts, int64_t now_ms,
                       int64_t expires_ms, uint32_t random)
@@ -20,4 +20,20 @@ int64_t schedule_expires(const struct config *config, const struct config_schedu
     if (is_null_sender && config->queue.null_expire_ms < expire)
         expire = config->queue.null_expire_ms;
     return arrived_ms + expire;
+}
+
+/* On the beat of the clock, not of each message: a line that is paid for by the call is used once for all of them. */
+int64_t schedule_wait(const struct config_route *route, int64_t now_ms, int64_t expires_ms)
+{
+    int64_t interval_ms = route->etrn_interval_ms;
+    int64_t next_ms = interval_ms ? (now_ms / interval_ms + 1) * interval_ms : expires_ms;
+    return next_ms < expires_ms ? next_ms : expires_ms;
+}
+
+int64_t schedule_first(const struct config *config, struct slice domain, int64_t due_ms, bool is_null_sender)
+{
+    const struct config_route *route = config_route_find(config, domain);
+    if (!route || !route->is_etrn)
+        return due_ms;
+    return schedule_wait(route, due_ms, schedule_expires(config, &route->schedule, due_ms, is_null_sender));
 }

@@ -1,8 +1,8 @@
 /* schedule: when a message that could not be delivered is tried again, and when it is given up.
  *   The intervals of IIS: first, second, third, subsequent; RFC 5321 4.5.4.1
  * Pure: times and randomness are arguments. */
-#ifndef MR_RELAY_SCHEDULE_H
-#define MR_RELAY_SCHEDULE_H
+#ifndef MR_CONFIG_SCHEDULE_H
+#define MR_CONFIG_SCHEDULE_H
 
 #include "config/config.h"
 
@@ -13,5 +13,9 @@ int64_t schedule_next(const struct config_schedule *schedule, unsigned attempts,
 /* When a message that arrived then is given up; a null sender's earlier (queue.null_expire) if that is shorter. */
 int64_t schedule_expires(const struct config *config, const struct config_schedule *schedule, int64_t arrived_ms,
                          bool is_null_sender);
+/* Mail of a route with `etrn` that is left at `now_ms`: when it goes without being asked for. Never behind `expires_ms`. */
+int64_t schedule_wait(const struct config_route *route, int64_t now_ms, int64_t expires_ms);
+/* When a new recipient of that domain, whose message may go from `due_ms` on, is tried first. */
+int64_t schedule_first(const struct config *config, struct slice domain, int64_t due_ms, bool is_null_sender);
 
 #endif

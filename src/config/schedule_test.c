@@ -1,4 +1,4 @@
-#include "relay/schedule.h"
+#include "config/schedule.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -49,6 +49,18 @@ static void a_bounce_is_given_up_earlier(void **state)
     assert_int_equal(schedule_expires(&config, &plain, 50, true), 1050);
 }
 
+static void mail_that_waits_goes_on_the_beat_or_at_its_end(void **state)
+{
+    static const struct { int64_t interval_ms, now_ms, expires_ms, wanted_ms; } rows[] = {
+        {0, 100, 1000, 1000}, {300, 100, 1000, 300}, {300, 300, 1000, 600}, {300, 950, 1000, 1000}, {300, 1000, 1000, 1000},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct config_route route = {.etrn_interval_ms = rows[i].interval_ms};
+        assert_int_equal(schedule_wait(&route, rows[i].now_ms, rows[i].expires_ms), rows[i].wanted_ms);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -56,6 +68,7 @@ int main(void)
         cmocka_unit_test(the_last_attempt_is_at_the_end),
         cmocka_unit_test(pitfall_37_jitter_stays_within_its_percent),
         cmocka_unit_test(a_bounce_is_given_up_earlier),
+        cmocka_unit_test(mail_that_waits_goes_on_the_beat_or_at_its_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
