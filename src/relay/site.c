@@ -343,8 +343,11 @@ void site_worked(struct site *site)
 {
     site->strikes = 0;
     site->has_soft_failure = false;
-    if (site->window < connections_max(site))
-        site->window++;
+    if (site->window >= connections_max(site))
+        return;
+    site->window++;
+    if (site->first)
+        site_touch(site); /* nothing else would open the connection that it may now have */
 }
 
 /* Everything that waits shares the outcome of what was tried (Y4). */
