@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { IDLE_S = 3, GATHER_NS_MAX = 2 * 1000 * 1000 };
+enum { IDLE_S = 3, GATHER_NS_MAX = 2 * 1000 * 1000, TAKE_MAX = 16 };
 
 struct writer {
     pthread_t thread;
@@ -17,6 +17,7 @@ struct writer {
     struct writer_job *first;
     struct writer_job **last;
     size_t waiting;      /* jobs of the list */
+    size_t wanted;       /* so many wake the thread, which has a transaction open; 0: any does */
     bool is_stopping;
     struct store *store; /* the thread's */
     bool is_tidy;        /* nothing was written since it was tidied; the thread's */
@@ -82,7 +83,7 @@ void writer_submit(struct writer *writer, struct writer_job *job)
     *writer->last = job;
     writer->last = &job->next;
     writer->waiting++;
-    if (was_empty || writer->waiting == WRITER_BATCH_MAX / 2)
+    if (writer->wanted ? writer->waiting == writer->wanted : was_empty)
         pthread_cond_signal(&writer->wake);
     pthread_mutex_unlock(&writer->mutex);
 }
@@ -116,21 +117,8 @@ static int64_t now_ns(void)
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
-/* G6. Called and left with the mutex held. */
-static void gather(struct writer *writer)
-{
-    int64_t wait_ns = writer->commit_ns < GATHER_NS_MAX ? writer->commit_ns : GATHER_NS_MAX;
-    if (writer->last_count < 2 || writer->is_stopping)
-        return;
-    int64_t until_ns = now_ns() + wait_ns;
-    struct timespec until = {until_ns / 1000000000LL, until_ns % 1000000000LL};
-    while (!writer->is_stopping && writer->waiting < WRITER_BATCH_MAX / 2)
-        if (pthread_cond_timedwait(&writer->wake, &writer->mutex, &until) == ETIMEDOUT)
-            return;
-}
-
-/* Waits for jobs and takes a batch of them off the list; NULL when it is time to stop. */
-static struct writer_job *take_batch(struct writer *writer)
+/* Waits for a job; false when it is time to stop. */
+static bool wait_for_job(struct writer *writer)
 {
     pthread_mutex_lock(&writer->mutex);
     while (!writer->first && !writer->is_stopping) {
@@ -140,20 +128,36 @@ static struct writer_job *take_batch(struct writer *writer)
             tidy_when_idle(writer);
     }
     writer->is_tidy = false;
-    gather(writer);
-    struct writer_job *batch = writer->first;
+    bool has_job = writer->first != NULL;
+    pthread_mutex_unlock(&writer->mutex);
+    return has_job;
+}
+
+/* G6: the jobs that wait, or those that come until then; NULL if none does. `taken` of the batch are taken already. */
+static struct writer_job *take_jobs(struct writer *writer, size_t taken, int64_t until_ns)
+{
+    struct timespec until = {until_ns / 1000000000LL, until_ns % 1000000000LL};
+    pthread_mutex_lock(&writer->mutex);
+    if (taken) {
+        size_t wanted = taken < writer->last_count ? writer->last_count - taken : 0;
+        if (wanted > TAKE_MAX)
+            wanted = TAKE_MAX;
+        writer->wanted = wanted;
+        while (!writer->is_stopping && writer->waiting < wanted)
+            if (pthread_cond_timedwait(&writer->wake, &writer->mutex, &until) == ETIMEDOUT)
+                break;
+        writer->wanted = 0;
+    }
+    struct writer_job *jobs = writer->first;
     struct writer_job **end = &writer->first;
-    size_t count = 0;
-    for (; *end && count < WRITER_BATCH_MAX; count++)
+    for (; *end && taken < WRITER_BATCH_MAX; taken++, writer->waiting--)
         end = &(*end)->next;
-    writer->last_count = count;
-    writer->waiting -= count;
     writer->first = *end;
     if (!writer->first)
         writer->last = &writer->first;
     *end = NULL;
     pthread_mutex_unlock(&writer->mutex);
-    return batch;
+    return end == &writer->first ? NULL : jobs;
 }
 
 static void run_done(struct letter *letter)
@@ -184,34 +188,54 @@ static void settle_batch(struct writer *writer, struct writer_job *batch, bool i
     }
 }
 
-/* All jobs of the list in one transaction; false if one of them (or begin) failed, with nothing done. */
-static bool apply_all(struct writer *writer, struct writer_job *batch, struct error *error)
+static bool apply_one(struct writer *writer, struct writer_job *job, struct error *error)
 {
-    if (!store_begin(writer->store, error))
-        return false;
-    for (struct writer_job *job = batch; job; job = job->next) {
-        if (!job->apply(job, writer->store, &job->error)) {
-            *error = job->error;
-            store_rollback(writer->store);
-            return false;
-        }
-    }
-    return true;
+    if (job->apply(job, writer->store, &job->error))
+        return true;
+    *error = job->error;
+    store_rollback(writer->store);
+    return false;
 }
 
 static void commit_alone(struct writer *writer, struct writer_job *job)
 {
     struct error error = {0};
     job->next = NULL;
-    bool is_committed = apply_all(writer, job, &error) && store_commit(writer->store, &error);
+    bool is_committed = store_begin(writer->store, &error) && apply_one(writer, job, &error)
+                        && store_commit(writer->store, &error);
     settle_batch(writer, job, is_committed, &error);
 }
 
-static void commit_batch(struct writer *writer, struct writer_job *batch)
+/* Applies jobs while more of them come; false if one failed (or begin did), with nothing done. */
+static bool gather(struct writer *writer, struct writer_job **ret_batch, size_t *ret_count, struct error *error)
+{
+    struct writer_job **end = ret_batch, *jobs;
+    int64_t wait_ns = writer->commit_ns < GATHER_NS_MAX ? writer->commit_ns : GATHER_NS_MAX;
+    int64_t until_ns = now_ns() + (writer->last_count < 2 ? 0 : wait_ns);
+    bool is_good = store_begin(writer->store, error);
+    while (*ret_count < WRITER_BATCH_MAX && (jobs = take_jobs(writer, *ret_count, until_ns)) != NULL) {
+        *end = jobs;
+        for (; *end; end = &(*end)->next) {
+            ++*ret_count;
+            is_good = is_good && apply_one(writer, *end, error);
+        }
+        if (!is_good)
+            break;
+    }
+    return is_good;
+}
+
+static void commit_batch(struct writer *writer)
 {
     struct error error = {0};
-    if (apply_all(writer, batch, &error)) {
+    struct writer_job *batch = NULL;
+    size_t count = 0;
+    bool is_good = gather(writer, &batch, &count, &error);
+    writer->last_count = count;
+    if (is_good) {
+        int64_t from_ns = now_ns();
         bool is_committed = store_commit(writer->store, &error);
+        writer->commit_ns += (now_ns() - from_ns - writer->commit_ns) / 4;
         settle_batch(writer, batch, is_committed, &error);
         return;
     }
@@ -225,11 +249,7 @@ static void commit_batch(struct writer *writer, struct writer_job *batch)
 static void *writer_main(void *arg)
 {
     struct writer *writer = arg;
-    struct writer_job *batch;
-    while ((batch = take_batch(writer)) != NULL) {
-        int64_t from_ns = now_ns();
-        commit_batch(writer, batch);
-        writer->commit_ns += (now_ns() - from_ns - writer->commit_ns) / 4;
-    }
+    while (wait_for_job(writer))
+        commit_batch(writer);
     return NULL;
 }

@@ -9,8 +9,9 @@
  * G3  a failed commit fails every job of it; nothing of it happened, and it is not repeated here (the owner decides)
  * G4  done() runs on the submitter's thread (its post), after the commit is durable
  * G5  a writer idle for three seconds gives back the space that a large queue left (store_tidy())
- * G6  under load (the last batch held several jobs) a batch is left open for as long as a commit takes of late, 2 ms at most:
- *     fewer syncs a message at the same rate. A job that comes alone never waits
+ * G6  under load (the last batch held several jobs) a batch is left open for as long as a commit takes of late, 2 ms at most,
+ *     or until it holds as many as the last one; jobs are applied as they come. Fewer syncs a message at the same rate, and
+ *     the wait is spent working. A job that comes alone never waits
  * apply() may run twice (G2): it changes nothing but the store. Jobs are the submitter's memory until done() has run. */
 #ifndef MR_STORE_WRITER_H
 #define MR_STORE_WRITER_H
