@@ -42,6 +42,7 @@ struct config_route {         /* route "example.com" { … }; "*.example.com" it
     struct config_schedule schedule;
     int connections_max;      /* 0 = delivery.connections_per_site */
     int messages_per_connection; /* 0 = as delivery */
+    int dkim_signatures;      /* at most so many of ours are sent there; 0 = all */
     int64_t rate_interval_ms; /* from rate = "10/1s": least time between two messages of a site; 0 = no limit */
     bool is_etrn;             /* its mail waits until it is asked for (RFC 1985) */
     struct config_list etrn_clients; /* who may ask: networks, "user:NAME"; empty: whoever may relay */

@@ -223,3 +223,43 @@ bool dkim_record(EVP_PKEY *key, struct buf *out, struct error *error)
     OPENSSL_free(der);
     return is_done || fail(error, "the public key");
 }
+
+/* ---- fewer of them ---- */
+
+/* The DKIM-Signature field at the front, its line ends included; empty if none is there. */
+static struct slice first_signature(struct slice message)
+{
+    size_t at = 0;
+    if (!slice_starts_nocase(message, SLICE("DKIM-Signature:")))
+        return slice_first(message, 0);
+    do {
+        ptrdiff_t end = slice_find_byte(slice_from(message, at), '\n');
+        at = end < 0 ? message.size : at + (size_t)end + 1;
+    } while (at < message.size && (message.data[at] == ' ' || message.data[at] == '\t'));
+    return slice_first(message, at);
+}
+
+bool dkim_keep(struct slice message, size_t most, struct buf *out)
+{
+    enum { FRONT_MAX = 64 };
+    struct slice fields[FRONT_MAX], rest = message;
+    bool is_kept[FRONT_MAX] = {false};
+    size_t count = 0, kept = 0;
+    for (; count < FRONT_MAX && (fields[count] = first_signature(rest)).size; count++)
+        rest = slice_from(rest, fields[count].size);
+    if (count <= most)
+        return false;
+    for (int round = 0; round < 2; round++)
+        for (size_t i = 0; i < count && kept < most; i++) {
+            bool is_rsa = slice_find(fields[i], SLICE("a=rsa-")) >= 0;
+            if (is_kept[i] || (round == 0 && !is_rsa))
+                continue;
+            is_kept[i] = true;
+            kept++;
+        }
+    for (size_t i = 0; i < count; i++)
+        if (is_kept[i])
+            buf_append(out, fields[i]);
+    buf_append(out, rest);
+    return true;
+}

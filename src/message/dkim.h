@@ -28,6 +28,10 @@ struct dkim_key {
 MUST_USE bool dkim_sign(struct arena *arena, struct slice message, const struct dkim_key *keys, size_t count,
                         int64_t time_ms, struct buf *out, struct error *error);
 
+/* For a hop that takes no more than `most` signatures: the message without some of those in front of everything (ours; RSA
+ * is kept before Ed25519, which fewer can verify). False, and nothing appended, if there are not more. */
+bool dkim_keep(struct slice message, size_t most, struct buf *out);
+
 /* The record's text for a key: "v=DKIM1; k=rsa; p=…" (RFC 6376 3.6.1, RFC 8463 4). */
 MUST_USE bool dkim_record(EVP_PKEY *key, struct buf *out, struct error *error);
 

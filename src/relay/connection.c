@@ -103,6 +103,7 @@ void connection_destroy(struct connection *c)
     event_free(c->timer);
     arena_finish(&c->arena);
     buf_finish(&c->converted);
+    buf_finish(&c->trimmed);
     route_release(&c->route);
     free(c);
     site_touch(site);

@@ -35,6 +35,7 @@ struct connection {
     struct smtp_transaction transaction;
     struct arena arena;              /* the transaction's */
     struct buf converted;            /* its content for a hop without 8BITMIME */
+    struct buf trimmed;              /* its content with fewer signatures (dkim_signatures) */
     struct slice content;
     struct body body;
     bool is_body_started;

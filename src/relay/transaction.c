@@ -1,4 +1,5 @@
 #include "message/content.h"
+#include "message/dkim.h"
 #include "message/envelope.h"
 #include "os/clock.h"
 #include "relay/connection_private.h"
@@ -18,6 +19,15 @@ struct attempt transaction_attempt(struct connection *c, const struct smtp_resul
     };
 }
 
+/* Some smart hosts refuse a message with more than one signature. */
+static void keep_signatures(struct connection *c)
+{
+    const struct config_route *rule = c->site->rule;
+    buf_clear(&c->trimmed);
+    if (rule && rule->dkim_signatures && dkim_keep(c->content, (size_t)rule->dkim_signatures, &c->trimmed))
+        c->content = buf_slice(&c->trimmed);
+}
+
 /* The content as this hop takes it; else `result` says why it can't be sent. */
 static bool content_for_hop(struct connection *c, struct smtp_result *result, struct error *error)
 {
@@ -26,13 +36,16 @@ static bool content_for_hop(struct connection *c, struct smtp_result *result, st
     *result = (struct smtp_result){.kind = RESULT_DEFERRED, .stage = "mail", .status = "4.3.0"};
     if (!item_content(item, &c->content, error))
         return false;
-    if (!is_8bit || (smtp_client_offers(c->client) & SMTP_8BITMIME))
-        return true;
     buf_clear(&c->converted);
+    if (!is_8bit || (smtp_client_offers(c->client) & SMTP_8BITMIME)) {
+        keep_signatures(c);
+        return true;
+    }
     *result = (struct smtp_result){.kind = RESULT_FAILED, .stage = "mail", .status = "5.6.3"};
     if (!content_to_7bit(&c->arena, c->content, &c->converted, error))
         return error_prefix(error, "the next hop takes no 8-bit text and this can't be converted");
     c->content = buf_slice(&c->converted);
+    keep_signatures(c);
     return true;
 }
 
@@ -76,6 +89,7 @@ static void forget(struct connection *c)
         job_destroy(c->job);
     c->job = NULL;
     buf_clear(&c->converted);
+    buf_clear(&c->trimmed);
     arena_reset(&c->arena);
     c->transaction = (struct smtp_transaction){0};
     c->content = SLICE_NONE;
