@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "base/arena.h"
+#include "base/base64.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/utf8.h"
@@ -119,6 +120,27 @@ static void buffer_keeps_bytes_while_it_grows(void **state)
     free(taken);
 }
 
+static void base64_is_rfc_4648s_and_strict(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="},
+                                          {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}, {"\xff\xfe\xfb", "//77"}};
+    static const char *const faulty[] = {"Z", "Zg", "Zg=", "=", "====", "Z===", "Zg==Zg==", "Zm9v\n", "Zm 9v===", "Zm9-", "Zm9=v"};
+    struct buf buf = {0};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        buf_clear(&buf);
+        base64_encode(slice_of(rows[i][0]), &buf);
+        assert_string_equal(buf_text(&buf), rows[i][1]);
+        buf_clear(&buf);
+        assert_true(base64_decode(slice_of(rows[i][1]), &buf));
+        assert_string_equal(buf_text(&buf), rows[i][0]);
+    }
+    buf_clear(&buf);
+    for (size_t i = 0; i < COUNT_OF(faulty); i++)
+        assert_false(base64_decode(slice_of(faulty[i]), &buf) || buf.size);
+    buf_finish(&buf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +152,7 @@ int main(void)
         cmocka_unit_test(arena_gives_zeroed_memory_again_after_reset),
         cmocka_unit_test(error_gathers_context_and_stays_printable),
         cmocka_unit_test(buffer_keeps_bytes_while_it_grows),
+        cmocka_unit_test(base64_is_rfc_4648s_and_strict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

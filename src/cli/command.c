@@ -58,6 +58,16 @@ void command_parse(int *argc, char **argv, struct command_options *ret_options)
     *ret_options = options;
 }
 
+bool command_config_is_fine(const struct command_options *options)
+{
+    struct buf report = {0};
+    struct config *config = config_load(options->config_file, options->settings, options->setting_count, &report);
+    bool is_fine = config != NULL;
+    config_destroy(&config);
+    buf_finish(&report);
+    return is_fine;
+}
+
 struct config *command_config(const struct command_options *options)
 {
     struct buf report = {0};

@@ -34,6 +34,7 @@ extern const struct command command_table[]; /* ends with a NULL name; in main.c
 void command_parse(int *argc, char **argv, struct command_options *ret_options);
 /* The config, or its mistakes on stderr and exit EX_CONFIG. */
 struct config *command_config(const struct command_options *options);
+bool command_config_is_fine(const struct command_options *options); /* for a reload: silent, the relay says what is wrong */
 /* "mailroot NAME: text" on stderr; returns `code`. */
 int command_fail(const char *name, int code, const char *format, ...) FORMAT(3, 4);
 

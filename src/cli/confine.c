@@ -124,3 +124,18 @@ bool confine_gateway(const struct config *config, struct error *error)
     list_readable(config, &list);
     return enter(SANDBOX_GATEWAY, &list, error);
 }
+
+bool confine_hooks(const struct config *config, struct error *error)
+{
+    struct path_list list = {0};
+    char folder[4200];
+    if (!config->is_sandboxed)
+        return true;
+    (void)snprintf(folder, sizeof folder, "%s/Hooks", config->root);
+    add(&list, folder, SANDBOX_WRITE);
+    add_folder_of(&list, config->events.file, SANDBOX_READ);
+    for (size_t i = 0; i < config->hook_count; i++)
+        add_folder_of(&list, config->hooks[i].ca_file, SANDBOX_READ);
+    add_folder_of(&list, config->file, SANDBOX_READ); /* SIGHUP reads it again */
+    return enter(SANDBOX_HOOKS, &list, error);
+}

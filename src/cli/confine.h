@@ -9,4 +9,6 @@ MUST_USE bool confine_relay(const struct config *config, struct error *error);
 MUST_USE bool confine_listener(const struct config *config, struct error *error); /* it can make files in Pickup */
 MUST_USE bool confine_gateway(const struct config *config, struct error *error); /* and read Log, pages, change Badmail */
 
+MUST_USE bool confine_hooks(const struct config *config, struct error *error); /* reads Log, keeps Hooks, connects to whom the config names */
+
 #endif

@@ -4,6 +4,7 @@
 #include "cli/command.h"
 #include "cli/confine.h"
 #include "cli/identity.h"
+#include "cli/run_hooks.h"
 #include "cli/run_smtp.h"
 #include "cli/run_web.h"
 #include "cli/supervise.h"
@@ -261,6 +262,7 @@ static const struct role roles[] = {
     {"relay", NULL, relay_main},
     {"smtp", run_smtp_is_wanted, run_smtp_main},
     {"web", run_web_is_wanted, run_web_main},
+    {"hooks", run_hooks_is_wanted, run_hooks_main},
     {NULL, NULL, NULL},
 };
 

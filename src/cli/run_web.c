@@ -21,12 +21,7 @@ static int wait_for_end(const struct command_options *options, const sigset_t *e
         int number;
         if (sigwait(ends, &number) != 0 || number != SIGHUP)
             return 0;
-        struct buf report = {0};
-        struct config *config = config_load(options->config_file, options->settings, options->setting_count, &report);
-        bool is_fine = config != NULL;
-        config_destroy(&config);
-        buf_finish(&report);
-        if (is_fine)
+        if (command_config_is_fine(options))
             return ROLE_RELOAD;
     }
 }

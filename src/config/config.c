@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "config/dkim.h"
 #include "config/forms.h"
+#include "config/hooks.h"
 #include "config/keys.h"
 #include "config/parse.h"
 #include "config/routes.h"
@@ -80,6 +81,9 @@ static void set(struct load *load, const char *name, struct slice text)
             complain(load, name, error.text);
     } else if (strncmp(name, "form.", 5) == 0) {
         if (!forms_set(load->config, slice_of(name + 5), text, &error))
+            complain(load, name, error.text);
+    } else if (strncmp(name, "hook.", 5) == 0) {
+        if (!hooks_set(load->config, slice_of(name + 5), text, &error))
             complain(load, name, error.text);
     } else if (strncmp(name, "dkim.", 5) == 0) {
         if (!dkim_set(load->config, slice_of(name + 5), text, &error))
@@ -286,6 +290,8 @@ static void check_web(struct load *load)
         complain(load, key, error.text);
     if (!forms_check(load->config, &error))
         complain(load, "form", error.text);
+    if (!hooks_check(load->config, &error))
+        complain(load, "hook", error.text);
 }
 
 static void default_path(char **path, const char *root, const char *name)
@@ -391,6 +397,7 @@ void config_destroy(struct config **config)
         value_clear(&config_keys[i], (char *)c);
     routes_clear(c);
     forms_clear(c);
+    hooks_clear(c);
     dkim_clear(c);
     aliases_destroy(&c->aliases);
     free(c->file);

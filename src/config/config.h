@@ -64,6 +64,15 @@ struct config_form {          /* form "name" { … }: an endpoint /forms/NAME of
     int64_t least_ms;         /* from the token to the post */
 };
 
+struct config_hook {          /* hook "name" { … }: who is told of events over HTTP (outcome/webhook.h) */
+    char *name;
+    char *url, *secret_file;
+    char *ca_file;            /* NULL: the system's */
+    struct config_list events; /* empty: the outcomes */
+    int64_t timeout_ms, retry_first_ms, retry_longest_ms, give_up_ms;
+    int parallel;             /* requests at once */
+};
+
 struct config_dkim {          /* dkim "example.com" { … } */
     char *domain;             /* A-labels */
     struct config_list keys;  /* "selector:/file" */
@@ -147,6 +156,8 @@ struct config {
     } web;
     struct config_form *forms;
     size_t form_count;
+    struct config_hook *hooks;
+    size_t hook_count;
     struct config_dkim *dkim;        /* sections dkim "domain" { … }; used by config/signer.h */
     size_t dkim_count;
     struct config_route *routes;

@@ -29,16 +29,6 @@ static const struct config_key form_keys[] = {
     {"auto_subject", KEY_TEXT, AT(auto_subject), 0, 0, NULL, NULL},
 };
 
-static bool is_name(struct slice name)
-{
-    for (size_t i = 0; i < name.size; i++) {
-        char c = name.data[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
-            return false;
-    }
-    return name.size > 0 && name.size <= NAME_SIZE_MAX;
-}
-
 static struct config_form *form_get(struct config *config, struct slice name)
 {
     for (size_t i = 0; i < config->form_count; i++)
@@ -55,7 +45,7 @@ bool forms_set(struct config *config, struct slice name, struct slice text, stru
     size_t dot = name.size;
     while (dot > 0 && name.data[dot - 1] != '.')
         dot--;
-    if (dot < 2 || !is_name(slice_first(name, dot - 1)))
+    if (dot < 2 || !value_is_name(slice_first(name, dot - 1), NAME_SIZE_MAX))
         return error_set(error, "form \"name\" { key = value } was expected; a name is made of a-z, 0-9, - and _");
     struct slice key = slice_from(name, dot);
     for (size_t i = 0; i < COUNT_OF(form_keys); i++)

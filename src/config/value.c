@@ -189,6 +189,16 @@ bool value_set(const struct config_key *key, char *config, struct slice text, st
     return error_set(error, "no such type");
 }
 
+bool value_is_name(struct slice name, size_t size_max)
+{
+    for (size_t i = 0; i < name.size; i++) {
+        char c = name.data[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
+            return false;
+    }
+    return name.size > 0 && name.size <= size_max;
+}
+
 void value_clear(const struct config_key *key, char *config)
 {
     void *field = config + key->offset;

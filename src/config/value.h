@@ -22,6 +22,7 @@ struct config_key {
 
 MUST_USE bool value_set(const struct config_key *key, char *config, struct slice text, struct error *error);
 void value_clear(const struct config_key *key, char *config); /* frees what it owns */
+bool value_is_name(struct slice name, size_t size_max); /* of a section: a-z, 0-9, - and _ */
 MUST_USE bool value_duration(struct slice text, int64_t *ret_ms);
 MUST_USE bool value_size(struct slice text, uint64_t *ret_octets);
 size_t value_distance(const char *a, const char *b); /* edits from one name to the other */

@@ -1,5 +1,6 @@
 #include "message/read_private.h"
 
+#include "base/base64.h"
 #include "base/utf8.h"
 
 static const struct slice replacement = {"\xEF\xBF\xBD", 3};
@@ -60,22 +61,11 @@ static int hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static int digit64(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 void read_base64(struct slice bytes, struct buf *out)
 {
     unsigned group = 0, bits = 0;
     for (size_t i = 0; i < bytes.size; i++) {
-        int value = digit64(bytes.data[i]);
+        int value = base64_value(bytes.data[i]);
         if (value < 0)
             continue;
         group = (group << 6 | (unsigned)value) & 0xFFFFF;

@@ -1,5 +1,7 @@
 #include "message/content_private.h"
 
+#include "base/base64.h"
+
 enum { ENCODED_LINE_MAX = 76 };
 
 static void put_hex(struct buf *out, unsigned char c)
@@ -53,25 +55,11 @@ void encode_quoted_printable(struct slice bytes, struct buf *out)
 
 void encode_base64(struct slice bytes, struct buf *out)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t column = 0;
-    for (size_t i = 0; i < bytes.size; i += 3) {
-        size_t left = bytes.size - i;
-        uint32_t group = (uint32_t)(unsigned char)bytes.data[i] << 16;
-        if (left > 1)
-            group |= (uint32_t)(unsigned char)bytes.data[i + 1] << 8;
-        if (left > 2)
-            group |= (unsigned char)bytes.data[i + 2];
-        buf_append_byte(out, digits[group >> 18]);
-        buf_append_byte(out, digits[group >> 12 & 63]);
-        buf_append_byte(out, left > 1 ? digits[group >> 6 & 63] : '=');
-        buf_append_byte(out, left > 2 ? digits[group & 63] : '=');
-        column += 4;
-        if (column == ENCODED_LINE_MAX) {
-            buf_append(out, SLICE("\r\n"));
-            column = 0;
-        }
-    }
-    if (column)
+    enum { LINE_OCTETS = ENCODED_LINE_MAX / 4 * 3 };
+    while (bytes.size) {
+        struct slice line = slice_first(bytes, bytes.size < LINE_OCTETS ? bytes.size : LINE_OCTETS);
+        base64_encode(line, out);
         buf_append(out, SLICE("\r\n"));
+        bytes = slice_from(bytes, line.size);
+    }
 }

@@ -59,6 +59,9 @@ static void conclude(struct https_call *call, CURLcode code)
                                                    : curl_easy_strerror(code);
     }
     answer.status = (int)status;
+    curl_off_t retry_after_s = 0;
+    (void)curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
+    answer.retry_after_s = retry_after_s;
     answer.content_type = type;
     call->fn(call->arg, &answer);
     https_cancel(call);
@@ -177,9 +180,8 @@ static void set_body(struct https_call *call, const struct https_request *reques
 {
     struct buf type = {0};
     buf_printf(&type, "Content-Type: %s", request->content_type);
-    call->headers = curl_slist_append(NULL, buf_text(&type));
+    call->headers = curl_slist_append(call->headers, buf_text(&type));
     buf_finish(&type);
-    (void)curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
     (void)curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.size);
     (void)curl_easy_setopt(call->easy, CURLOPT_COPYPOSTFIELDS, request->body.data);
 }
@@ -196,7 +198,7 @@ struct https_call *https_ask(struct https *https, const struct https_request *re
     https->calls = call;
     CURL *easy = call->easy;
     (void)curl_easy_setopt(easy, CURLOPT_URL, request->url);
-    (void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https");
+    (void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, request->may_be_clear ? "http,https" : "https");
     (void)curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     (void)curl_easy_setopt(easy, CURLOPT_PROXY, "");
     (void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -212,8 +214,11 @@ struct https_call *https_ask(struct https *https, const struct https_request *re
         call->resolve = curl_slist_append(NULL, request->resolve);
         (void)curl_easy_setopt(easy, CURLOPT_RESOLVE, call->resolve);
     }
+    for (const char *const *header = request->headers; header && *header; header++)
+        call->headers = curl_slist_append(call->headers, *header);
     if (!slice_is_absent(request->body))
         set_body(call, request);
+    (void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->headers);
     (void)curl_multi_add_handle(https->multi, easy);
     return call;
 }

@@ -1,6 +1,6 @@
 /* https: requests to web servers on the loop, by libcurl.
  *
- * W1  https only, TLS 1.2 and up, the certificate and its name verified; redirects are not followed, proxies not used
+ * W1  https only (and http where may_be_clear says so), TLS 1.2 and up, the certificate and its name verified; redirects are not followed, proxies not used
  * W2  an answer larger than size_max, or not there in time, is a problem like any other
  * W3  the callback runs once, from the loop, never inside https_ask(); not after https_cancel()
  * Loop's thread. */
@@ -22,6 +22,8 @@ struct https_request {
     size_t size_max;
     struct slice body;         /* present: POST */
     const char *content_type;  /* of the body */
+    const char *const *headers; /* "Name: value", ends with NULL; NULL: none */
+    bool may_be_clear;
 };
 
 struct https_answer {
@@ -29,6 +31,7 @@ struct https_answer {
     const char *content_type;  /* NULL: not said */
     struct slice body;
     const char *problem;
+    int64_t retry_after_s;     /* Retry-After; 0: not said */
 };
 
 typedef void https_fn(void *arg, const struct https_answer *answer);

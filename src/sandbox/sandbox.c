@@ -47,6 +47,7 @@ static const struct { const char *sets[12]; } table[SANDBOX_ROLE_COUNT] = {
     [SANDBOX_RELAY] = {{process, memory, times, descriptors, files, folders, sockets, connecting, accepting}},
     /* The C library's resolver and the pickup writer need connections to nobody. */
     [SANDBOX_LISTENER] = {{process, memory, times, descriptors, files, sockets, accepting}},
+    [SANDBOX_HOOKS] = {{process, memory, times, descriptors, files, sockets, connecting}},
     /* It asks the relay by a UNIX socket, lists and empties Badmail. */
     [SANDBOX_GATEWAY] = {{process, memory, times, descriptors, files, folders, sockets, connecting, accepting}},
 };

@@ -1,5 +1,6 @@
 #include "smtpd/auth.h"
 
+#include "base/base64.h"
 #include "base/mem.h"
 #include "os/file.h"
 
@@ -37,17 +38,17 @@ struct auth_session {
 
 /* ---- the users' file ---- */
 
-static size_t base64_decode(const char *text, unsigned char *out, size_t size_max)
+/* 0: no base64, or too much. */
+static size_t decode(const char *text, unsigned char *out, size_t size_max)
 {
-    size_t size = strlen(text);
-    unsigned char whole[3 * 64];
-    if (size == 0 || size % 4 || size > 4 * 64)
-        return 0;
-    int got = EVP_DecodeBlock(whole, (const unsigned char *)text, (int)size);
-    size_t count = got < 0 ? 0 : (size_t)got - (text[size - 1] == '=') - (text[size - 2] == '=');
-    if (count > size_max)
-        return 0;
-    memcpy(out, whole, count);
+    struct buf whole = {0};
+    bool is_fine = base64_decode(slice_of(text), &whole) && whole.size <= size_max;
+    size_t count = is_fine ? whole.size : 0;
+    if (count)
+        memcpy(out, whole.data, count);
+    if (whole.size)
+        OPENSSL_cleanse(whole.data, whole.size);
+    buf_finish(&whole);
     return count;
 }
 
@@ -61,8 +62,8 @@ static bool scram_parse(struct slice text, struct user *user)
     user->salt = slice_copy(slice_cut(&text, ','));
     user->stored = slice_copy(slice_cut(&text, ','));
     user->server = slice_copy(text);
-    return base64_decode(user->salt, key, SALT_SIZE_MAX) && base64_decode(user->stored, key, KEY_SIZE) == KEY_SIZE
-           && base64_decode(user->server, key, KEY_SIZE) == KEY_SIZE;
+    return decode(user->salt, key, SALT_SIZE_MAX) && decode(user->stored, key, KEY_SIZE) == KEY_SIZE
+           && decode(user->server, key, KEY_SIZE) == KEY_SIZE;
 }
 
 static bool add_line(struct auth *auth, struct slice line, size_t number, struct error *error)
@@ -128,8 +129,8 @@ static bool is_scram(const struct user *user, const char *password)
 {
     char salted[KEY_SIZE], client[KEY_SIZE], server[KEY_SIZE], stored[KEY_SIZE];
     unsigned char salt[SALT_SIZE_MAX], wanted[KEY_SIZE];
-    size_t salt_size = base64_decode(user->salt, salt, sizeof salt);
-    bool is_same = base64_decode(user->stored, wanted, sizeof wanted) == KEY_SIZE
+    size_t salt_size = decode(user->salt, salt, sizeof salt);
+    bool is_same = decode(user->stored, wanted, sizeof wanted) == KEY_SIZE
                    && gsasl_scram_secrets_from_password(GSASL_HASH_SHA256, password, user->iterations, (char *)salt,
                                                         salt_size, salted, client, server, stored)
                           == GSASL_OK

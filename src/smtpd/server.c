@@ -1,5 +1,6 @@
 #include "smtpd/server_private.h"
 
+#include "base/base64.h"
 #include "smtp/path.h"
 
 #include <stdarg.h>
@@ -292,15 +293,12 @@ static void on_starttls(struct server *server, struct slice argument)
 
 static bool is_base64(struct slice text)
 {
-    size_t size = text.size;
-    while (size && text.size - size < 2 && text.data[size - 1] == '=')
-        size--;
-    for (size_t i = 0; i < size; i++) {
-        char c = text.data[i];
-        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/'))
-            return false;
-    }
-    return text.size % 4 == 0;
+    struct buf octets = {0};
+    bool is_fine = base64_decode(text, &octets);
+    if (octets.size)
+        explicit_bzero(octets.data, octets.size); /* it may be a password */
+    buf_finish(&octets);
+    return is_fine;
 }
 
 static void auth_malformed(struct server *server, const char *reply)

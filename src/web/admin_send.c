@@ -2,13 +2,13 @@
  * fields. 202 when it is durably in Pickup. */
 #include "web/admin_private.h"
 
+#include "base/base64.h"
 #include "base/mem.h"
 #include "message/address.h"
 #include "os/clock.h"
 #include "pickup/pickup_writer.h"
 #include "web/form_mail.h"
 
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <uthash.h>
 
@@ -117,19 +117,6 @@ static bool read_list(struct sending *sending, const json_t *value, struct slice
     return true;
 }
 
-static bool decode_base64(struct arena *arena, const char *text, struct slice *ret_octets)
-{
-    size_t size = strlen(text), pad = 0;
-    unsigned char *out = arena_alloc(arena, size / 4 * 3 + 4);
-    if (size % 4 || size > INT32_MAX)
-        return false;
-    while (pad < 2 && size > pad && text[size - 1 - pad] == '=')
-        pad++;
-    int got = size ? EVP_DecodeBlock(out, (const unsigned char *)text, (int)size) : 0;
-    *ret_octets = slice_make((char *)out, got < 0 ? 0 : (size_t)got - pad);
-    return got >= 0;
-}
-
 static bool read_files(struct sending *sending, const json_t *list, struct error *error)
 {
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -139,8 +126,11 @@ static bool read_files(struct sending *sending, const json_t *list, struct error
         struct letter_file *file = &sending->files[sending->letter.file_count];
         if (i == FILES_MAX || !name || !content)
             return error_set(error, "attachments: at most %d, each with name and content (base64)", FILES_MAX);
-        if (!decode_base64(sending->arena, content, &file->content))
+        struct buf octets = {0};
+        if (!base64_decode(slice_of(content), &octets))
             return error_set(error, "attachments: \"%s\" is no base64", name);
+        file->content = arena_copy(sending->arena, buf_slice(&octets));
+        buf_finish(&octets);
         file->name = slice_of(name);
         file->type = slice_of(json_string_value(json_object_get(one, "type")));
         sending->letter.file_count++;

@@ -3,15 +3,12 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "os/clock.h"
+#include "outcome/follow.h"
 
-#include <fcntl.h>
 #include <jansson.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { LOOK_MS = 500, READ_SIZE = 1 << 20, BACK_SIZE = 64 << 20, BEHIND_MAX = 32 << 20, SLOTS_MAX = 120 };
 enum count { COUNT_TAKEN, COUNT_DELIVERED, COUNT_DEFERRED, COUNT_BOUNCED, COUNT_REFUSED, COUNT_BADMAIL, COUNTS };
@@ -40,10 +37,7 @@ struct watch {
     char *recent[WATCH_RECENT];
     uint64_t recent_count;
     bool is_live;         /* the past is read */
-    int fd;               /* the thread's */
-    ino_t inode;
-    off_t offset;
-    struct buf part;
+    struct follower follower; /* the thread's */
 };
 
 /* ---- one event ---- */
@@ -97,67 +91,26 @@ static void take_line(struct watch *watch, struct slice line)
     json_decref(event);
 }
 
-/* ---- the file ---- */
-
-static void open_log(struct watch *watch, bool is_first)
-{
-    struct stat is;
-    watch->fd = open(watch->config->events.file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (watch->fd < 0 || fstat(watch->fd, &is) != 0)
-        return;
-    watch->inode = is.st_ino;
-    watch->offset = is_first && is.st_size > BACK_SIZE ? is.st_size - BACK_SIZE : 0;
-    buf_clear(&watch->part);
-}
-
-static void read_lines(struct watch *watch)
-{
-    struct stat is;
-    if (fstat(watch->fd, &is) == 0 && watch->is_live && is.st_size - watch->offset > BEHIND_MAX) { /* W3 */
-        watch->offset = is.st_size - READ_SIZE;
-        buf_clear(&watch->part);
-    }
-    for (;;) {
-        char *at = buf_reserve(&watch->part, READ_SIZE);
-        ssize_t got = pread(watch->fd, at, READ_SIZE, watch->offset);
-        if (got <= 0)
-            return;
-        watch->offset += got;
-        watch->part.size += (size_t)got;
-        struct slice rest = buf_slice(&watch->part);
-        ptrdiff_t end;
-        size_t taken = 0;
-        while ((end = slice_find_byte(slice_from(rest, taken), '\n')) >= 0) {
-            take_line(watch, slice_make(rest.data + taken, (size_t)end));
-            taken += (size_t)end + 1;
-        }
-        buf_remove_front(&watch->part, taken);
-    }
-}
+/* ---- the log ---- */
 
 static void look(struct watch *watch)
 {
-    struct stat is;
-    if (watch->fd >= 0)
-        read_lines(watch);
-    bool is_gone = watch->fd < 0 || stat(watch->config->events.file, &is) != 0 || is.st_ino != watch->inode;
-    if (!is_gone)
-        return;
-    if (watch->fd >= 0) {
-        read_lines(watch); /* what came before the rotation */
-        close(watch->fd);
+    static const struct follow_place none;
+    struct slice line;
+    if (watch->is_live && follower_left(&watch->follower) > BEHIND_MAX) { /* W3 */
+        follower_finish(&watch->follower);
+        follower_start(&watch->follower, watch->config, &none, READ_SIZE);
     }
-    open_log(watch, false);
-    if (watch->fd >= 0)
-        read_lines(watch);
+    while (follower_next(&watch->follower, &line))
+        take_line(watch, line);
 }
 
 static void *watch_main(void *arg)
 {
     struct watch *watch = arg;
-    open_log(watch, true);
-    if (watch->fd >= 0)
-        read_lines(watch);
+    static const struct follow_place none;
+    follower_start(&watch->follower, watch->config, &none, BACK_SIZE);
+    look(watch);
     pthread_mutex_lock(&watch->mutex);
     watch->is_live = true;
     while (!watch->is_ending) {
@@ -184,7 +137,6 @@ bool watch_start(const struct config *config, void (*tick)(void *arg), void *arg
     watch->config = config;
     watch->tick = tick;
     watch->arg = arg;
-    watch->fd = -1;
     pthread_mutex_init(&watch->mutex, NULL);
     pthread_cond_init(&watch->ended, NULL);
     *ret_watch = watch;
@@ -207,9 +159,7 @@ void watch_stop(struct watch **watch)
     pthread_join(w->thread, NULL);
     for (size_t i = 0; i < WATCH_RECENT; i++)
         free(w->recent[i]);
-    if (w->fd >= 0)
-        close(w->fd);
-    buf_finish(&w->part);
+    follower_finish(&w->follower);
     pthread_mutex_destroy(&w->mutex);
     pthread_cond_destroy(&w->ended);
     free(w);

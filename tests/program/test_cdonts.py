@@ -9,41 +9,19 @@ from lib import cdonts
 READERS = ("python", "gmime", "mailparser")
 
 
-def lines(text):
-    """What all mail does to text: line ends are CRLF, and whether there is a last one isn't told."""
-    return (text or "").replace("\r\n", "\n").rstrip("\n")
-
-
-def words(addresses):
-    """Blanks of a display name count as one: RFC 5322 3.2.2."""
-    return [[" ".join(name.split()), address] for name, address in addresses]
-
-
 @pytest.fixture(scope="module")
 def random_messages(tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("random")
     count = 60 if request.config.getoption("--quick") else 400
     seed = random.randrange(1 << 30)
-    cdonts.run([cdonts.PYTHON, cdonts.HERE / "random_messages.py", folder, count, seed])
+    cdonts.compose_random(folder, count, seed)
     return folder, seed
 
 
 @pytest.mark.parametrize("reader", READERS)
 def test_any_property_value_parses_back_or_is_refused(random_messages, reader):
     folder, seed = random_messages
-    files = sorted(folder.glob("*.eml"))
-    seen = cdonts.read(reader, files)
-    assert len(seen) == len(files)
-    for file in files:
-        wanted, got = json.loads(file.with_suffix(".json").read_text()), seen[file.name]
-        where = (reader, seed, file.name)
-        assert words(got["from"]) == words([[wanted["from"], "from@b.test"]]), where
-        assert words(got["to"]) == words([[wanted["to"], "to@b.test"], ["", "second@b.test"]]), where
-        for key in ("subject", "header"):
-            assert (got[key] or "") == wanted.get(key, ""), (where, key)
-        for key in ("text", "html"):
-            assert lines(got[key]) == lines(wanted.get(key)), (where, key)
-        assert got["attachments"] == wanted["attachments"], where
+    cdonts.check_random(reader, folder, seed)
 
 
 INJECTIONS = ["a\r\nBcc: e@x.test", "a\nX: y", "a\rX: y", "a\x0bb", "\x1b[0m", "a\x7f", "a\u0085b"]

@@ -58,3 +58,38 @@ def read(reader, files):
     assert done.returncode == 0, (reader, done.stderr[-3000:])
     seen = (json.loads(line) for line in done.stdout.decode().split("\n") if line)
     return {one["file"]: one for one in seen}
+
+
+# ---- the property test ----
+
+def compose_random(folder, count, seed):
+    """Files N.eml and N.json of random messages: what was composed and what was set."""
+    run([PYTHON, HERE / "random_messages.py", folder, count, seed])
+
+
+def _lines(text):
+    """What all mail does to text: line ends are CRLF, and whether there is a last one isn't told."""
+    return (text or "").replace("\r\n", "\n").rstrip("\n")
+
+
+def _words(addresses):
+    """Blanks of a display name count as one: RFC 5322 3.2.2."""
+    return [[" ".join(name.split()), address] for name, address in addresses]
+
+
+def check_random(reader, folder, seed):
+    """What that reader sees in each message is what was set; how many there were."""
+    files = sorted(folder.glob("*.eml"))
+    seen = read(reader, files)
+    assert len(seen) == len(files)
+    for file in files:
+        wanted, got = json.loads(file.with_suffix(".json").read_text()), seen[file.name]
+        where = (reader, seed, file.name)
+        assert _words(got["from"]) == _words([[wanted["from"], "from@b.test"]]), where
+        assert _words(got["to"]) == _words([[wanted["to"], "to@b.test"], ["", "second@b.test"]]), where
+        for key in ("subject", "header"):
+            assert (got[key] or "") == wanted.get(key, ""), (where, key)
+        for key in ("text", "html"):
+            assert _lines(got[key]) == _lines(wanted.get(key)), (where, key)
+        assert got["attachments"] == wanted["attachments"], where
+    return len(files)

@@ -1,0 +1,13 @@
+/* hooks: the sections hook "name" { … } of the config. Private to src/config. */
+#ifndef MR_CONFIG_HOOKS_H
+#define MR_CONFIG_HOOKS_H
+
+#include "config/config.h"
+
+/* `name` is what stands behind "hook.": the hook's name, ".", key. */
+MUST_USE bool hooks_set(struct config *config, struct slice name, struct slice text, struct error *error);
+/* False with what is wrong with one of them: no URL, no secret, an event that there isn't. */
+MUST_USE bool hooks_check(const struct config *config, struct error *error);
+void hooks_clear(struct config *config);
+
+#endif
