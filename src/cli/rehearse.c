@@ -212,7 +212,7 @@ static int code_of(const char *verdict)
 
 static json_t *recipient_json(const char *address, const json_t *event)
 {
-    static const char *const keys[] = {"mx", "ip", "tls", "stage", "code", "status", "reply", "reason", "connect_ms",
+    static const char *const keys[] = {"mx", "ip", "tls", "stage", "code", "status", "class", "reply", "reason", "connect_ms",
                                        "transaction_ms"};
     json_t *json = json_pack("{s:s, s:s}", "recipient", address, "verdict", verdict_of(event));
     for (size_t i = 0; event && i < COUNT_OF(keys); i++) {

@@ -6,7 +6,9 @@
 #include "config/hooks.h"
 #include "config/keys.h"
 #include "config/parse.h"
+#include "config/replies.h"
 #include "config/routes.h"
+#include "config/sources.h"
 #include "config/value.h"
 #include "config/w3c.h"
 #include "config/web.h"
@@ -87,6 +89,9 @@ static void set(struct load *load, const char *name, struct slice text)
             complain(load, name, error.text);
     } else if (strncmp(name, "dkim.", 5) == 0) {
         if (!dkim_set(load->config, slice_of(name + 5), text, &error))
+            complain(load, name, error.text);
+    } else if (strncmp(name, "source.", 7) == 0) {
+        if (!sources_set(load->config, slice_of(name + 7), text, &error))
             complain(load, name, error.text);
     } else if (strncmp(name, "dns.hosts.", 10) == 0)
         set_host(load, name + 10, text);
@@ -269,6 +274,32 @@ static void read_aliases(struct load *load)
     buf_finish(&text);
 }
 
+static void on_reply_fault(void *arg, size_t line, const char *text)
+{
+    struct load *load = arg;
+    buf_printf(load->report, "%s:%zu: %s\n", load->config->delivery.replies_file, line, text);
+    load->mistakes++;
+}
+
+static void read_replies(struct load *load)
+{
+    struct config *config = load->config;
+    const char *file = config->delivery.replies_file;
+    struct buf text = {0};
+    struct error error;
+    if (file && file[0]) {
+        int fd = open(file, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            (void)error_set_errno(&error, file);
+        if (fd < 0 || !file_read(fd, CONFIG_FILE_SIZE_MAX, &text, &error))
+            complain(load, "delivery.replies", error.text);
+        if (fd >= 0)
+            close(fd);
+    }
+    config->replies = replies_create(buf_slice(&text), on_reply_fault, load);
+    buf_finish(&text);
+}
+
 static void check_w3c_fields(struct load *load)
 {
     const struct config_list *fields = &load->config->w3c.fields;
@@ -342,6 +373,8 @@ static void complete(struct config *config)
     default_path(&config->pickup.dir, config->root, "Pickup");
     if (config->local.alias_file && config->local.alias_file[0])
         default_path(&config->local.alias_file, "/etc/mailroot", NULL);
+    if (config->delivery.replies_file && config->delivery.replies_file[0])
+        default_path(&config->delivery.replies_file, "/etc/mailroot", NULL);
     default_path(&config->events.file, config->root, "Log/events.jsonl");
     if (config->w3c.dir && config->w3c.dir[0])
         default_path(&config->w3c.dir, config->root, NULL);
@@ -379,7 +412,10 @@ struct config *config_load(const char *file, const char *const *settings, size_t
         routes_check(config, on_fault, &load);
         if (!dkim_check(config, &error))
             complain(&load, "dkim", error.text);
+        if (!sources_check(config, &error))
+            complain(&load, "source", error.text);
         read_aliases(&load);
+        read_replies(&load);
         check_w3c_fields(&load);
     }
     check_web(&load);
@@ -399,7 +435,9 @@ void config_destroy(struct config **config)
     forms_clear(c);
     hooks_clear(c);
     dkim_clear(c);
+    sources_clear(c);
     aliases_destroy(&c->aliases);
+    replies_destroy(&c->replies);
     free(c->file);
     free(c);
     *config = NULL;

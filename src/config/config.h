@@ -19,6 +19,11 @@ enum config_deliver { CONFIG_DELIVER_SMTP, CONFIG_DELIVER_DROP, CONFIG_DELIVER_L
 enum config_dialect { CONFIG_DIALECT_AUTO, CONFIG_DIALECT_PLAIN, CONFIG_DIALECT_BSMTP, CONFIG_DIALECT_RAW, CONFIG_DIALECT_MAILRELAY };
 enum config_unknown { CONFIG_UNKNOWN_RETRY, CONFIG_UNKNOWN_HOLD };
 
+enum { CONFIG_RATES_MAX = 4 };
+struct config_rate { int count; int64_t span_ms; };
+struct config_rates { struct config_rate items[CONFIG_RATES_MAX]; size_t count; }; /* all of them count */
+struct config_warmup { int *messages; size_t count; }; /* of day 1, 2… */
+
 struct config_schedule {
     int64_t retry_ms[4];      /* first, second, third, subsequent */
     int64_t delay_notice_ms;  /* 0 = none */
@@ -43,11 +48,22 @@ struct config_route {         /* route "example.com" { … }; "*.example.com" it
     int connections_max;      /* 0 = delivery.connections_per_site */
     int messages_per_connection; /* 0 = as delivery */
     int dkim_signatures;      /* at most so many of ours are sent there; 0 = all */
-    int64_t rate_interval_ms; /* from rate = "10/1s": least time between two messages of a site; 0 = no limit */
+    struct config_rates rates; /* of a site's messages; none = delivery.rate */
     bool is_etrn;             /* its mail waits until it is asked for (RFC 1985) */
     struct config_list etrn_clients; /* who may ask: networks, "user:NAME"; empty: whoever may relay */
     char *etrn_queue;         /* ETRN #NAME asks for all routes with this one; NULL: none */
     int64_t etrn_interval_ms; /* goes unasked this often as well; 0 = never */
+};
+
+struct config_source {        /* source "name" { … }: where mail of some senders comes from */
+    char *name;
+    struct config_list addresses; /* one or more a family; the first of each is used */
+    struct config_list senders;   /* domains of envelope senders, "*.example.com", "*" */
+    char *helo;               /* NULL = delivery.helo */
+    int connections_max;      /* in all; 0 = no limit */
+    int site_connections_max; /* to one site; 0 = as delivery or the route */
+    struct config_rates rates, site_rates; /* in all; of one site: none = as delivery or the route */
+    struct config_warmup warmup; /* messages a day to one site, from the first day on */
 };
 
 struct config_form {          /* form "name" { … }: an endpoint /forms/NAME of the web process */
@@ -111,7 +127,11 @@ struct config {
         char *tls_ca_file, *tls_certificate, *tls_key; /* NULL: the system's; none; in the certificate's file */
         bool is_chunking, is_pipelining;
         int64_t idle_ms;             /* how long an unused connection is kept */
-        int64_t rate_interval_ms;
+        struct config_rates rates;   /* of each site's messages: "10/1s, 1000/1h" */
+        bool is_tuned;               /* limits follow what sites answer (relay/pace.h) */
+        int64_t tune_interval_ms;
+        int64_t dial_ms;             /* then the host's next address is dialled, too (RFC 8305) */
+        char *replies_file;          /* rules of the operator's own (config/replies.h); NULL: none */
         struct { int64_t connect, greeting, ehlo, mail, rcpt, data, block, final, quit, tls; } timeout_ms;
     } delivery;
     struct {
@@ -140,6 +160,7 @@ struct config {
         struct config_list domains;  /* mail for them stays here: a route of their own, else Drop */
         char *alias_file;            /* NULL: none */
     } local;
+    struct replies *replies;         /* what servers' refusals mean; never NULL once loaded */
     struct aliases *aliases;         /* of alias_file (message/aliases.h); NULL: none */
     struct {                  /* the web process: forms, admin page, API */
         bool is_on, is_admin;
@@ -160,6 +181,8 @@ struct config {
     size_t hook_count;
     struct config_dkim *dkim;        /* sections dkim "domain" { … }; used by config/signer.h */
     size_t dkim_count;
+    struct config_source *sources;   /* sections source "name" */
+    size_t source_count;
     struct config_route *routes;
     size_t route_count;
 };
@@ -174,6 +197,8 @@ struct sockaddr_storage;
 MUST_USE bool config_web_address(const struct config *config, struct sockaddr_storage *ret_address, unsigned *ret_size);
 /* The route for a domain: exact, then the longest "*." suffix, then "*"; NULL if none. */
 const struct config_route *config_route_find(const struct config *config, struct slice domain);
+/* Whether mail of that sender's domain ("": a notice) may leave from there: 0 = not, 1 = as anybody's, 2 = it is named. */
+int config_source_fits(const struct config_source *source, struct slice sender_domain);
 /* Whether mail for the domain is handed over here (Drop, Maildir, LMTP): aliases count there. */
 bool config_is_local(const struct config *config, struct slice domain);
 /* Every key with its default, as a config file. */

@@ -148,7 +148,7 @@ static void the_closest_route_counts_and_inherits_the_schedule(void **state)
     assert_true(route->has_schedule);
     assert_int_equal(route->schedule.retry_ms[0], 60000);
     assert_int_equal(route->schedule.expire_ms, 3 * 86400000LL);
-    assert_int_equal(config_route_find(config, SLICE("a.own.test"))->rate_interval_ms, 100);
+    assert_int_equal(config_route_find(config, SLICE("a.own.test"))->rates.items[0].count, 10);
     assert_false(config_route_find(config, SLICE("a.own.test"))->has_schedule);
     config_destroy(&config);
     buf_finish(&report);

@@ -25,7 +25,7 @@ static const struct config_key route_keys[] = {
     {"connections", KEY_INT, AT(connections_max), 1, 10000, NULL, NULL},
     {"messages_per_connection", KEY_INT, AT(messages_per_connection), 1, 10000000, NULL, NULL},
     {"dkim_signatures", KEY_INT, AT(dkim_signatures), 1, 10, NULL, NULL},
-    {"rate", KEY_RATE, AT(rate_interval_ms), 0, 0, NULL, NULL},
+    {"rate", KEY_RATE, AT(rates), 0, 0, NULL, NULL},
     {"etrn", KEY_BOOL, AT(is_etrn), 0, 0, NULL, NULL},
     {"etrn_clients", KEY_LIST, AT(etrn_clients), 0, 0, NULL, NULL},
     {"etrn_queue", KEY_TEXT, AT(etrn_queue), 0, 0, NULL, NULL},

@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define RATE_SPAN_MAX_MS (366 * 24 * 3600 * 1000LL)
+enum { RATE_COUNT_MAX = 100 * 1000 * 1000 };
+
 struct unit { struct slice name; uint64_t factor; };
 
 static bool take_unit(struct slice *text, const struct unit *units, size_t count, uint64_t *ret_value)
@@ -149,16 +152,39 @@ static bool set_list(struct config_list *list, struct slice text)
     return true;
 }
 
-static bool set_rate(int64_t *interval_ms, struct slice text, struct error *error)
+static bool set_rates(struct config_rates *rates, struct slice text, struct error *error)
 {
-    struct slice rest = text;
-    uint64_t count;
-    int64_t span_ms;
-    if (slice_to_u64(slice_cut(&rest, '/'), &count) && count > 0 && value_duration(rest, &span_ms) && span_ms > 0) {
-        *interval_ms = span_ms / (int64_t)count > 0 ? span_ms / (int64_t)count : 1;
-        return true;
+    struct config_rates read = {.count = 0};
+    for (struct slice rest = text; rest.size;) {
+        struct slice span = slice_trim(slice_cut(&rest, ','));
+        struct slice count = slice_trim(slice_cut(&span, '/'));
+        uint64_t number;
+        int64_t span_ms;
+        if (count.size == 0 && slice_is_absent(span))
+            continue;
+        if (read.count == CONFIG_RATES_MAX || !slice_to_u64(count, &number) || number == 0 || number > RATE_COUNT_MAX
+            || !value_duration(slice_trim(span), &span_ms) || span_ms <= 0 || span_ms > RATE_SPAN_MAX_MS)
+            return error_set(error, "\"%.*s\" is no rate; accepted: messages/duration, up to %d of them, as in \"10/1s, 1000/1h\"",
+                             SLICE_FMT(text), (int)CONFIG_RATES_MAX);
+        read.items[read.count++] = (struct config_rate){(int)number, span_ms};
     }
-    return error_set(error, "\"%.*s\" is no rate; accepted: messages/duration, as in \"10/1s\"", SLICE_FMT(text));
+    *rates = read;
+    return true;
+}
+
+static bool set_warmup(struct config_warmup *warmup, struct slice text, struct error *error)
+{
+    free(warmup->messages);
+    *warmup = (struct config_warmup){0};
+    for (struct slice rest = text; rest.size;) {
+        struct slice item = slice_trim(slice_cut(&rest, ','));
+        uint64_t number;
+        if (!slice_to_u64(item, &number) || number == 0 || number > RATE_COUNT_MAX)
+            return error_set(error, "\"%.*s\": messages of day 1, day 2… were expected, as in \"50, 100, 200\"", SLICE_FMT(text));
+        warmup->messages = mem_resize(warmup->messages, (warmup->count + 1) * sizeof *warmup->messages);
+        warmup->messages[warmup->count++] = (int)number;
+    }
+    return true;
 }
 
 bool value_set(const struct config_key *key, char *config, struct slice text, struct error *error)
@@ -184,7 +210,9 @@ bool value_set(const struct config_key *key, char *config, struct slice text, st
     case KEY_LIST:
         return set_list(field, text);
     case KEY_RATE:
-        return set_rate(field, text, error);
+        return set_rates(field, text, error);
+    case KEY_WARMUP:
+        return set_warmup(field, text, error);
     }
     return error_set(error, "no such type");
 }
@@ -204,6 +232,9 @@ void value_clear(const struct config_key *key, char *config)
     void *field = config + key->offset;
     if (key->type == KEY_LIST) {
         list_clear(field);
+    } else if (key->type == KEY_WARMUP) {
+        free(((struct config_warmup *)field)->messages);
+        *(struct config_warmup *)field = (struct config_warmup){0};
     } else if (key->type == KEY_TEXT || key->type == KEY_DOMAIN) {
         free(*(char **)field);
         *(char **)field = NULL;

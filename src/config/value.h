@@ -2,14 +2,14 @@
  *
  * The error says what is accepted. Durations: numbers with ms, s, m, h, d, one behind the other ("1h30m"); a bare number is
  * refused. Sizes: octets, or with KB, MB, GB (powers of 1024). Lists: blank-free items parted by commas. Rates:
- * "10/1s", kept as the least time between two (ms, int64_t). */
+ * "10/1s, 1000/1h", a struct config_rates. Warm-ups: numbers, parted by commas, a struct config_warmup. */
 #ifndef MR_CONFIG_VALUE_H
 #define MR_CONFIG_VALUE_H
 
 #include "base/error.h"
 #include "base/slice.h"
 
-enum config_type { KEY_TEXT, KEY_DOMAIN, KEY_INT, KEY_SIZE, KEY_DURATION, KEY_BOOL, KEY_ENUM, KEY_LIST, KEY_RATE };
+enum config_type { KEY_TEXT, KEY_DOMAIN, KEY_INT, KEY_SIZE, KEY_DURATION, KEY_BOOL, KEY_ENUM, KEY_LIST, KEY_RATE, KEY_WARMUP };
 
 struct config_key {
     const char *name;            /* "queue.expire" */

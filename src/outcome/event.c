@@ -41,6 +41,7 @@ static const char *const kind_names[EVENT_KIND_COUNT] = {
     [EVENT_UNKNOWN] = "unknown",     [EVENT_NOTICE] = "notice",     [EVENT_BADMAIL] = "badmail",
     [EVENT_HELD] = "held",           [EVENT_RELEASED] = "released", [EVENT_RETRIED] = "retried",
     [EVENT_REMOVED] = "removed",     [EVENT_REROUTED] = "rerouted", [EVENT_DONE] = "done",
+    [EVENT_PACED] = "paced",
     [EVENT_WARNING] = "warning",     [EVENT_ERROR] = "error",
 };
 
@@ -169,6 +170,7 @@ static void put_fields(struct buf *out, const struct event *event, size_t text_s
     put_text(to, "stage", event->stage);
     put_positive(out, "code", event->code);
     put_text(to, "status", event->status);
+    put_text(to, "class", event->class);
     put_text(to, "reply", event->reply);
     put_text(to, "reason", event->reason);
     put_text(to, "note", event->note);

@@ -25,6 +25,7 @@ enum event_kind {
     EVENT_BADMAIL,     /* what could be neither delivered nor returned */
     EVENT_HELD, EVENT_RELEASED, EVENT_RETRIED, EVENT_REMOVED, EVENT_REROUTED, /* by an operator */
     EVENT_DONE,        /* the message is gone from the queue: every recipient has its outcome */
+    EVENT_PACED,       /* the relay's own limits for a site changed: `note` says how, `reply` why */
     EVENT_WARNING, EVENT_ERROR,
     EVENT_KIND_COUNT
 };
@@ -38,6 +39,7 @@ struct event {
     struct slice tls, cipher;   /* "TLSv1.3", "TLS_AES_256_GCM_SHA384"; absent in the clear */
     struct slice policy;        /* "dane, verified: 1 usable TLSA record at mx.example.com" */
     struct slice stage, status, reply, reason, note;
+    struct slice class;         /* of a refusal (config/replies.h): "mailbox-full" */
     int code;
     unsigned attempt;
     int64_t next_ms;            /* Unix time of the next attempt, 0 = none */

@@ -15,6 +15,10 @@ struct connection *connection_next(const struct connection *connection) { return
 
 const char *connection_address(const struct connection *connection) { return connection->address; }
 
+bool connection_is_slow(const struct connection *connection) { return connection->phase == PHASE_CONNECTING && connection->is_slow; }
+
+bool connection_is_same_host(const struct connection *a, const struct connection *b) { return strcmp(a->host->name, b->host->name) == 0; }
+
 bool connection_is_idle(const struct connection *connection) { return connection->phase == PHASE_IDLE; }
 
 /* ---- time ---- */
@@ -48,7 +52,13 @@ static void on_timer(int fd, short what, void *arg)
     }
     switch (c->phase) {
     case PHASE_CONNECTING:
-        fail_unconnected(c, "no connection in time");
+        if (c->is_slow || c->dial_until_ms == c->deadline_ms) {
+            fail_unconnected(c, "no connection in time");
+            return;
+        }
+        c->is_slow = true; /* goes on, but the host's next address has its chance too */
+        connection_arm(c, c->dial_until_ms);
+        site_touch(c->site);
         return;
     case PHASE_IDLE:
         c->phase = PHASE_TALKING;
@@ -98,6 +108,8 @@ void connection_destroy(struct connection *c)
         c->next->previous = c->previous;
     site->connection_count--;
     relay->connection_count--;
+    if (site->source)
+        relay->sources[site->source - relay->config->sources].connections--;
     stream_destroy(&c->stream);
     smtp_client_destroy(&c->client);
     event_free(c->timer);
@@ -200,16 +212,31 @@ static bool is_tls_failure(const struct connection *c, const struct smtp_result 
            && (strcmp(failure->stage, "tls") == 0 || strcmp(failure->stage, "starttls") == 0);
 }
 
+/* It never came to a transaction. */
+static void note_failure(struct connection *c, struct smtp_result *failure)
+{
+    const struct reply_class *class = transaction_judge(c, failure);
+    struct attempt attempt = transaction_attempt(c, failure);
+    attempt.class = class;
+    if (is_tls_failure(c, failure)) {
+        site_mark(c->relay, c->address, true)->clear_until_ms = clock_mono_ms() + CLEAR_AFTER_TLS_MS;
+        return;
+    }
+    if (class && class->is_other_family && failure->kind == RESULT_DEFERRED) {
+        site_leave_ipv6(c->site, &attempt);
+        return;
+    }
+    site_host_failed(c->site, &attempt, c->address, false);
+    if (class && class->is_slow)
+        site_complained(c->site, &attempt);
+}
+
 static void close_down(struct connection *c)
 {
     if (!c->is_usable) {
-        const struct smtp_result *failure = smtp_client_failure(c->client);
-        struct attempt attempt = transaction_attempt(c, failure);
-        if (is_tls_failure(c, failure))
-            site_mark(c->relay, c->address, true)->clear_until_ms = clock_mono_ms() + CLEAR_AFTER_TLS_MS;
-        else
-            site_host_failed(c->site, &attempt, c->address, false);
-        char *reason = slice_copy(failure->text);
+        struct smtp_result failure = *smtp_client_failure(c->client);
+        note_failure(c, &failure);
+        char *reason = slice_copy(failure.text);
         tell(c, EVENT_DISCONNECTED, reason);
         free(reason);
     } else {
@@ -273,6 +300,7 @@ static void on_connected(void *arg)
     c->connect_ms = now_ms - c->started_ms;
     c->phase = PHASE_TALKING;
     c->site->connecting_count--;
+    dial_won(c->site, c);
     c->client = smtp_client_create(&c->options, now_ms);
     tell(c, EVENT_CONNECTED, NULL);
     step(c);
@@ -337,7 +365,7 @@ static void set_options(struct connection *c)
     const struct config_route *rule = c->site->rule;
     const struct host_mark *mark = site_mark(c->relay, c->address, false);
     c->options.is_lmtp = rule && rule->deliver == CONFIG_DELIVER_LMTP;
-    c->options.helo_name = config->delivery.helo;
+    c->options.helo_name = c->site->source && c->site->source->helo ? c->site->source->helo : config->delivery.helo;
     route_tls(c->route, c->host, config, c->site->demand, &c->policy);
     note_policy(c, "in the clear");
     c->options.tls = c->policy.level;
@@ -352,18 +380,6 @@ static void set_options(struct connection *c)
         SECONDS(greeting), SECONDS(ehlo), SECONDS(mail), SECONDS(rcpt), SECONDS(data),
         SECONDS(block),    SECONDS(final), SECONDS(quit), SECONDS(tls)};
 #undef SECONDS
-}
-
-/* The configured source address of that family; false if there is none. */
-static bool source_for(const struct config *config, int family, struct sockaddr_storage *ret_from)
-{
-    for (size_t i = 0; i < config->delivery.sources.count; i++) {
-        int size = sizeof *ret_from;
-        if (evutil_parse_sockaddr_port(config->delivery.sources.items[i], (struct sockaddr *)ret_from, &size) == 0
-            && ret_from->ss_family == family)
-            return true;
-    }
-    return false;
 }
 
 void connection_open(struct site *site, struct route *route, const struct route_host *host,
@@ -389,12 +405,16 @@ void connection_open(struct site *site, struct route *route, const struct route_
     site->connection_count++;
     site->connecting_count++;
     site->relay->connection_count++;
+    if (site->source)
+        site->relay->sources[site->source - site->relay->config->sources].connections++;
     set_options(c);
-    bool has_source = source_for(c->relay->config, address->to.any.sa_family, &from);
+    bool has_source = dial_source(site, address->to.any.sa_family, &from);
     c->stream = stream_connect(site->relay->parts.base, &address->to.any,
                                has_source ? (struct sockaddr *)&from : NULL, &handler, c, &error);
+    int64_t dial_ms = c->relay->config->delivery.dial_ms, most_ms = c->relay->config->delivery.timeout_ms.connect;
+    c->dial_until_ms = c->started_ms + most_ms;
     if (c->stream)
-        connection_arm(c, c->started_ms + c->relay->config->delivery.timeout_ms.connect);
+        connection_arm(c, dial_ms && dial_ms < most_ms ? c->started_ms + dial_ms : c->dial_until_ms);
     else
         fail_unconnected(c, error.text);
 }

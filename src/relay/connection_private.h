@@ -29,7 +29,7 @@ struct connection {
     struct smtp_client *client;
     struct event *timer;
     int64_t deadline_ms, armed_ms;   /* monotonic; armed: when the timer fires */
-    int64_t started_ms, connect_ms, transaction_ms;
+    int64_t started_ms, dial_until_ms, connect_ms, transaction_ms;
     size_t transactions;
     struct job *job;
     struct smtp_transaction transaction;
@@ -41,6 +41,7 @@ struct connection {
     bool is_body_started;
     struct settle *settle;
     bool is_usable;                  /* it got to its first transaction */
+    bool is_slow;                    /* its address was dialled for delivery.dial_next */
 };
 
 /* connection.c */
@@ -49,6 +50,8 @@ void connection_arm(struct connection *connection, int64_t deadline_ms); /* mono
 /* transaction.c */
 void transaction_next(struct connection *connection);   /* starts the next one, or idles, or takes its leave */
 void transaction_settle(struct connection *connection); /* all its recipients have a result: sorts and submits them */
+/* What the server's words mean may make a wait of a refusal, or a refusal of a wait: changes `result`. */
+const struct reply_class *transaction_judge(const struct connection *connection, struct smtp_result *result);
 /* `result` as an attempt at this host; its texts live as long as the connection and the result. */
 struct attempt transaction_attempt(struct connection *connection, const struct smtp_result *result);
 

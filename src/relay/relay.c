@@ -383,6 +383,7 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
     relay->wake = evtimer_new(parts->base, on_wake, relay);
     if (!relay->soon || !relay->wake)
         mem_exhausted(sizeof *relay);
+    paces_load(relay);
     relay->tls = tls_open(relay->config, error);
     relay->router = relay->tls ? router_create(parts->base, parts->config, error) : NULL;
     if (relay->router && !parts->is_rehearsal && !router_keep(relay->router, error)) {
@@ -432,6 +433,7 @@ void relay_destroy(struct relay **relay)
         site_destroy(site);
     HASH_ITER(hh, r->items, item, next_item)
         item_destroy(item);
+    paces_close(r);
     HASH_ITER(hh, r->marks, mark, next_mark) {
         HASH_DEL(r->marks, mark);
         free(mark);

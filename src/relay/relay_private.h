@@ -4,11 +4,15 @@
  *   site.c        jobs and connections of a site      connection.c  one SMTP connection
  *   local.c       Drop and Maildir, by a thread         mailbox.c     one file into a folder
  *   settle.c      outcomes, committed                 transaction.c what it sends, and what becomes of it
+ *   site_pace.c   how much a site takes now            pace.c        limits that tune themselves
+ *   dial.c        which address is next                paces.c       those of all sites, kept on disk
  *   admin.c       the control socket's requests      heard.c       what the listener asks */
 #ifndef MR_RELAY_RELAY_PRIVATE_H
 #define MR_RELAY_RELAY_PRIVATE_H
 
 #include "base/arena.h"
+#include "config/replies.h"
+#include "relay/pace.h"
 #include "relay/relay.h"
 #include "relay/tls.h"
 #include "route/route.h"
@@ -17,7 +21,8 @@
 #include <openssl/ssl.h>
 #include <uthash.h>
 
-enum { TRIED_MAX = 64, WINDOW_START = 5, STRIKES_MAX = 3, HOST_REST_MS = 60 * 1000, STORE_AGAIN_S = 5 };
+enum { TRIED_MAX = 64, WINDOW_START = 5, STRIKES_MAX = 3, HOST_REST_MS = 60 * 1000, STORE_AGAIN_S = 5,
+       PACE_HOLD_MS = 60 * 1000 };
 
 struct event;
 struct site;
@@ -49,6 +54,7 @@ struct attempt {               /* what one attempt came to, for one or more reci
     struct slice host, address, tls, cipher;
     struct slice policy;       /* what demanded TLS, and whether the peer passed */
     bool is_final;             /* delivered means: in the mailbox */
+    const struct reply_class *class; /* what a refusal means; NULL: no rule fits */
     bool has_dsn;              /* the host passes notices on (RFC 3461) */
     int64_t connect_ms, transaction_ms;
 };
@@ -67,6 +73,8 @@ struct site {                  /* hosts that are reached together (route.h N9) *
     struct relay *relay;
     char *name;                /* key */
     const struct config_route *rule;
+    const struct config_source *source; /* where its connections come from; NULL: delivery.source */
+    struct pace *pace;         /* the relay's */
     enum tls_demand demand;    /* of all its messages */
     struct job *first, **last;
     size_t waiting;
@@ -74,7 +82,7 @@ struct site {                  /* hosts that are reached together (route.h N9) *
     size_t connection_count, connecting_count;
     size_t window;             /* connections it may have now */
     unsigned strikes;          /* host failures in a row */
-    int64_t dead_until_ms, next_start_ms; /* monotonic */
+    int64_t dead_until_ms;     /* monotonic */
     struct attempt failure;    /* why it is dead, or its last host failure; texts in the arena */
     bool has_soft_failure;     /* among the failures since it last worked one was temporary */
     struct arena arena;
@@ -86,11 +94,13 @@ struct site {                  /* hosts that are reached together (route.h N9) *
 
 struct host_mark {             /* an address that failed */
     char address[64];          /* key: IP with port */
-    int64_t rests_until_ms, clear_until_ms; /* monotonic; clear: TLS failed there, go without */
+    int64_t rests_until_ms, slow_until_ms, clear_until_ms; /* monotonic; clear: TLS failed there, go without */
     UT_hash_handle hh;
 };
 
 struct known { uint64_t id; UT_hash_handle hh; };
+
+struct source_state { struct pace *pace; size_t connections; }; /* of a config_source, all sites together */
 
 struct relay {
     struct relay_parts parts;
@@ -113,6 +123,10 @@ struct relay {
     struct item *settling;
     struct site *sites, *dirty;
     struct host_mark *marks;
+    struct pace *paces;
+    struct event *pace_timer;  /* they changed and are about to be written */
+    struct source_state *sources; /* as config->sources */
+    size_t source_turn;
     uint64_t content_size;
     size_t connection_count, settles_in_flight;
     uint64_t random;
@@ -150,14 +164,46 @@ void site_dispatch(struct site *site); /* may free it */
 void site_destroy(struct site *site);
 struct job *site_take(struct site *site, const struct connection *connection); /* NULL: none for it now */
 void site_worked(struct site *site);
+void site_arm(struct site *site, int64_t wait_ms); /* it is looked at then, or before */
 void site_host_failed(struct site *site, const struct attempt *attempt, const char *address, bool was_usable);
-struct host_mark *site_mark(struct relay *relay, const char *address, bool is_made);
 void job_destroy(struct job *job);
 struct job *job_create(struct item *item, struct route *route, uint64_t tried);
 void job_add(struct job *job, unsigned recipient);
-/* Notes that the target with this address failed the job; true if another one is left. */
-bool job_tried(struct job *job, const char *address);
 void attempt_keep(struct arena *arena, const struct attempt *attempt, struct attempt *ret_kept);
+
+/* dial.c */
+struct host_mark *site_mark(struct relay *relay, const char *address, bool is_made);
+/* Notes that the target with this address, or all of IPv6, failed the job; true if another one is left. */
+bool job_tried(struct job *job, const char *address);
+bool job_tried_ipv6(struct job *job);
+bool job_may_use(const struct job *job, const char *address);
+bool route_has_family(const struct route *route, int family);
+/* The address of that family that connections come from; false: the system chooses. */
+bool dial_source(const struct site *site, int family, struct sockaddr_storage *ret_from);
+/* The address to dial for the job now; false if there is none, or none yet. */
+bool dial_choose(struct site *site, const struct job *job, const struct route_host **ret_host,
+                 const struct route_address **ret_address);
+/* A site of which nothing could be tried gets the reason as its failure. */
+void dial_note_barred(struct site *site, const struct job *job);
+size_t dial_slow_count(const struct site *site); /* connections that are made for long */
+void dial_won(struct site *site, const struct connection *winner); /* lets the host's slow ones go */
+
+/* site_pace.c */
+const struct config_source *site_choose_source(struct relay *relay, const struct route *route, const struct item *item);
+void site_key(struct buf *key, const struct route *route, enum tls_demand demand, const struct config_source *source);
+size_t site_connections_max(const struct site *site);
+int64_t site_wait_ms(const struct site *site, char ret_limit[64]); /* until a message may go; 0: now */
+void site_take_one(struct site *site);
+bool site_is_crowded(const struct site *site);
+void site_complained(struct site *site, const struct attempt *attempt);
+void site_delivered(struct site *site, const struct attempt *attempt);
+void site_leave_ipv6(struct site *site, const struct attempt *attempt);
+
+/* paces.c */
+struct pace *pace_get(struct relay *relay, const char *name);
+void paces_load(struct relay *relay);
+void paces_changed(struct relay *relay); /* is written soon */
+void paces_close(struct relay *relay);
 
 /* admin.c: one verb of `mailroot queue`, committed when it returns. `request` may say for whom ("by"). */
 MUST_USE bool relay_change(struct relay *relay, const json_t *request, json_t *answer, struct error *error);
@@ -179,6 +225,8 @@ void connection_wake(struct connection *connection); /* there may be work */
 void connection_settled(struct connection *connection); /* its outcome is committed */
 void connection_destroy(struct connection *connection);
 bool connection_is_idle(const struct connection *connection);
+bool connection_is_slow(const struct connection *connection); /* dialled for delivery.dial_next or longer */
+bool connection_is_same_host(const struct connection *a, const struct connection *b);
 const char *connection_address(const struct connection *connection);
 struct connection *connection_next(const struct connection *connection); /* of the site's list */
 

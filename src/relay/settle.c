@@ -181,6 +181,7 @@ static void tell(struct settle *settle, const struct store_recipient *recipient,
     event.stage = slice_of(attempt->stage);
     event.code = attempt->code;
     event.status = settlement->status;
+    event.class = attempt->class ? slice_of(attempt->class->name) : SLICE_NONE;
     if (attempt->code && !slice_is_absent(attempt->host))
         event.reply = attempt->text;
     else

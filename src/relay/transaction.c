@@ -28,6 +28,27 @@ static void keep_signatures(struct connection *c)
         c->content = buf_slice(&c->trimmed);
 }
 
+const struct reply_class *transaction_judge(const struct connection *c, struct smtp_result *result)
+{
+    bool is_refusal = result->kind == RESULT_FAILED || result->kind == RESULT_DEFERRED;
+    if (result->code < 400 || !is_refusal)
+        return NULL;
+    struct reply_meaning meaning = replies_find(c->relay->config->replies, slice_of(c->host->name), result->code, result->status, result->text);
+    bool is_ipv6 = c->address[0] == '[' && route_has_family(c->route, AF_INET);
+    if (meaning.class && meaning.class->is_other_family && !is_ipv6)
+        return meaning.class; /* there is no other family: by its code */
+    if (result->kind == RESULT_FAILED && meaning.verdict == REPLY_RETRY) {
+        result->kind = RESULT_DEFERRED;
+        result->status[0] = '4';
+    } else if (result->kind == RESULT_DEFERRED && meaning.verdict == REPLY_FAIL) {
+        result->kind = RESULT_FAILED;
+        result->status[0] = '5';
+    }
+    if (meaning.class && meaning.class->is_slow)
+        result->is_host_failure = false; /* its neighbours are the same people's */
+    return meaning.class;
+}
+
 /* The content as this hop takes it; else `result` says why it can't be sent. */
 static bool content_for_hop(struct connection *c, struct smtp_result *result, struct error *error)
 {
@@ -126,7 +147,7 @@ void transaction_next(struct connection *c)
     struct error error;
     c->phase = PHASE_TALKING;
     c->is_usable = true;
-    if (c->relay->finished || is_worn_out(c)) {
+    if (c->relay->finished || is_worn_out(c) || site_is_crowded(c->site)) {
         smtp_client_quit(c->client, now_ms);
         return;
     }
@@ -162,25 +183,72 @@ static bool wants_other_host(const struct smtp_result *result)
                && (strcmp(result->status, "5.6.7") == 0 || strcmp(result->status, "5.7.30") == 0));
 }
 
+/* What the refusals of a transaction mean. */
+struct judged { const struct reply_class **classes; bool is_other_family; };
+
+static bool wants_other_family(const struct attempt *attempt)
+{
+    return attempt->class && attempt->class->is_other_family && attempt->kind == RESULT_DEFERRED;
+}
+
+static void judge_all(struct connection *c, struct judged *ret_judged)
+{
+    size_t count = c->job->count;
+    ret_judged->classes = arena_alloc(&c->arena, count * sizeof *ret_judged->classes);
+    for (size_t i = 0; i < count; i++) {
+        struct smtp_result *result = &c->transaction.recipients[i].result;
+        const struct reply_class *class = ret_judged->classes[i] = transaction_judge(c, result);
+        ret_judged->is_other_family = ret_judged->is_other_family
+                                      || (class && class->is_other_family && result->kind == RESULT_DEFERRED);
+    }
+}
+
+/* The site learns from the first refusal that speaks of it, else from a delivery. */
+static void tell_site(struct connection *c, const struct judged *judged, bool has_worked)
+{
+    for (size_t i = 0; judged->classes && i < c->job->count; i++) {
+        const struct reply_class *class = judged->classes[i];
+        if (!class || (!class->is_slow && !(class->is_other_family && judged->is_other_family)))
+            continue;
+        struct attempt attempt = transaction_attempt(c, &c->transaction.recipients[i].result);
+        attempt.class = class;
+        if (class->is_slow)
+            site_complained(c->site, &attempt);
+        else
+            site_leave_ipv6(c->site, &attempt);
+        return;
+    }
+    if (has_worked) {
+        struct smtp_result taken = {.kind = RESULT_DELIVERED};
+        struct attempt attempt = transaction_attempt(c, &taken);
+        site_delivered(c->site, &attempt);
+    }
+}
+
 void transaction_settle(struct connection *c)
 {
     struct job *job = c->job, *again = NULL, *other = NULL;
     bool is_stale = was_stale(c), has_worked = false, has_host_failure = false, is_other_left = false;
+    struct judged judged = {0};
     if (!is_stale)
-        for (size_t i = 0; i < job->count; i++)
-            has_host_failure = has_host_failure || wants_other_host(&c->transaction.recipients[i].result);
+        judge_all(c, &judged);
+    for (size_t i = 0; !is_stale && i < job->count; i++)
+        has_host_failure = has_host_failure || wants_other_host(&c->transaction.recipients[i].result);
     uint64_t tried = job->tried;
     if (has_host_failure)
         is_other_left = job_tried(job, c->address);
+    if (judged.is_other_family)
+        is_other_left = job_tried_ipv6(job);
     c->settle = settle_create(job->item);
     for (size_t i = 0; i < job->count; i++) {
         const struct smtp_result *result = &c->transaction.recipients[i].result;
         struct attempt attempt = transaction_attempt(c, result);
+        attempt.class = judged.classes ? judged.classes[i] : NULL;
         has_worked = has_worked || result->kind == RESULT_DELIVERED;
         if (result->kind == RESULT_AGAIN || is_stale) {
             again = again ? again : job_create(job->item, job->route, tried);
             job_add(again, job->recipients[i]);
-        } else if (wants_other_host(result) && is_other_left) {
+        } else if ((wants_other_host(result) || wants_other_family(&attempt)) && is_other_left) {
             if (!other) {
                 other = job_create(job->item, job->route, job->tried);
                 attempt_keep(&job->item->arena, &attempt, &other->failure);
@@ -192,6 +260,7 @@ void transaction_settle(struct connection *c)
     }
     if (has_worked)
         site_worked(c->site);
+    tell_site(c, &judged, has_worked);
     if (has_host_failure) {
         struct attempt attempt = transaction_attempt(c, &c->transaction.recipients[0].result);
         site_host_failed(c->site, &attempt, c->address, true);

@@ -61,6 +61,7 @@ class Session:
 
     def __init__(self, server, sock, number):
         self.server, self.sock, self.number = server, sock, number
+        self.peer = sock.getpeername()[0]
         self.commands = []
         self.transaction = None
         self.is_secured = self.is_resumed = False
