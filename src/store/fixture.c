@@ -19,14 +19,24 @@ void must(bool is_done, const struct error *error)
         fail_msg("%s", error->text);
 }
 
-int fixture_open(void **state)
+int fixture_open_with(void **state, const char *url)
 {
     struct fixture *fixture = mem_alloc(sizeof *fixture);
     (void)snprintf(fixture->dir, sizeof fixture->dir, "/tmp/store-test-XXXXXX");
     if (!mkdtemp(fixture->dir))
         return -1;
     *state = fixture;
-    return store_open(fixture->dir, STORE_WRITER, &fixture->store, &fixture->error) ? 0 : -1;
+    fixture->place = (struct store_place){.dir = fixture->dir, .url = url, .owner = "here", .timeout_ms = 5000};
+    if (!store_open_at(&fixture->place, STORE_WRITER, &fixture->store, &fixture->error)) {
+        fprintf(stderr, "%s\n", fixture->error.text);
+        return -1;
+    }
+    return 0;
+}
+
+int fixture_open(void **state)
+{
+    return fixture_open_with(state, NULL);
 }
 
 static int remove_one(const char *path, const struct stat *is, int type, struct FTW *where)
@@ -54,7 +64,7 @@ int fixture_close(void **state)
 void fixture_reopen(struct fixture *fixture)
 {
     store_close(&fixture->store);
-    MUST(store_open(fixture->dir, STORE_WRITER, &fixture->store, &fixture->error));
+    MUST(store_open_at(&fixture->place, STORE_WRITER, &fixture->store, &fixture->error));
 }
 
 void fixture_add(struct fixture *fixture, uint64_t id, size_t count, int64_t next_ms)

@@ -6,12 +6,14 @@
 
 struct fixture {
     char dir[64];
+    struct store_place place;
     struct store *store;
     struct error error;
 };
 
 /* cmocka set-up and tear-down: an open, empty queue in a new folder, which is removed again. */
 int fixture_open(void **state);
+int fixture_open_with(void **state, const char *url); /* the same, on that PostgreSQL, which is empty */
 int fixture_close(void **state);
 void fixture_reopen(struct fixture *fixture);
 void fixture_remove_folder(const char *dir);

@@ -42,8 +42,8 @@ enum probe { PROBE_FOUND, PROBE_END, PROBE_BROKEN };
 struct repair {
     const char *dir;
     char damaged[PATH_SIZE_MAX], fresh[PATH_SIZE_MAX], kept[PATH_SIZE_MAX], bodies[PATH_SIZE_MAX];
-    struct store *from; /* NULL when nothing of it can be read */
-    struct store *to;
+    struct sqlite *from; /* NULL when nothing of it can be read */
+    struct sqlite *to;
     sqlite3_stmt *sources[SOURCE_COUNT], *recipient, *origin;
     uint64_t upcoming[SOURCE_IDS_COUNT]; /* each source's next id; 0 = ask it, UINT64_MAX = none */
     struct buf *report;
@@ -124,13 +124,13 @@ static const char *read_message(struct repair *repair, uint64_t id,
                                 struct store_message *ret_message)
 {
     struct store_message *m = ret_message;
-    if (!store_read_message(repair->from, &repair->arena, id, false, m, NULL))
+    if (!store_read_message(&repair->from->base, &repair->arena, id, false, m, NULL))
         return "its envelope can't be read";
     if (slice_is_absent(m->sender) || m->priority < -1 || m->priority > 1 || m->size > INT64_MAX)
         return "its envelope is damaged";
     if (m->is_in_file)
         return body_is_whole(repair, m) ? NULL : "its body file is missing or has another size";
-    if (!store_read_message(repair->from, &repair->arena, id, true, m, NULL))
+    if (!store_read_message(&repair->from->base, &repair->arena, id, true, m, NULL))
         return "its content can't be read";
     return m->content.size == m->size ? NULL : "its content is damaged";
 }
@@ -207,7 +207,7 @@ static bool save_message(struct repair *repair, uint64_t id, struct error *error
         report_missing(repair, id);
     repair->saved++;
     repair->recipients_saved += recipients.count;
-    return store_add_message(repair->to, &message, recipients.list, recipients.count, error);
+    return store_add_message(&repair->to->base, &message, recipients.list, recipients.count, error);
 }
 
 /* Every SAVED_PER_COMMIT calls what was copied becomes durable. */
@@ -216,7 +216,7 @@ static bool commit_some(struct repair *repair, struct error *error)
     if (++repair->in_transaction < SAVED_PER_COMMIT)
         return true;
     repair->in_transaction = 0;
-    return store_commit(repair->to, error) && store_begin(repair->to, error);
+    return store_commit(&repair->to->base, error) && store_begin(&repair->to->base, error);
 }
 
 /* Any table may be the one that still knows an id. */
@@ -264,7 +264,7 @@ static bool save_origins(struct repair *repair, struct error *error)
          start = id + 1) {
         if (!read_origin(repair, id, &origin))
             continue;
-        if (!store_add_origin(repair->to, &origin, error) || !commit_some(repair, error))
+        if (!store_add_origin(&repair->to->base, &origin, error) || !commit_some(repair, error))
             return false;
     }
     return true;
@@ -281,13 +281,13 @@ static bool save_keys(struct repair *repair, struct error *error)
     while (is_done && once && sqlite3_step(once) == SQLITE_ROW) {
         struct store_once key = {column_slice(once, 0), (uint64_t)sqlite3_column_int64(once, 1), sqlite3_column_int64(once, 2)};
         if (key.id != 0 && key.id <= INT64_MAX && !slice_is_absent(key.key))
-            is_done = store_add_once(repair->to, &key, 0, &first, error) && commit_some(repair, error);
+            is_done = store_add_once(&repair->to->base, &key, 0, &first, error) && commit_some(repair, error);
     }
     while (is_done && usage && sqlite3_step(usage) == SQLITE_ROW) {
         struct store_usage counter = {column_slice(usage, 0), sqlite3_column_int64(usage, 1),
                                       (uint64_t)sqlite3_column_int64(usage, 2)};
         if (!slice_is_absent(counter.name))
-            is_done = store_set_usage(repair->to, &counter, error) && commit_some(repair, error);
+            is_done = store_set_usage(&repair->to->base, &counter, error) && commit_some(repair, error);
     }
     sqlite3_finalize(once);
     sqlite3_finalize(usage);
@@ -297,7 +297,7 @@ static bool save_keys(struct repair *repair, struct error *error)
 static void save_highest(struct repair *repair)
 {
     uint64_t highest;
-    if (store_last_id(repair->from, &highest, NULL) && highest > repair->to->highest_seen)
+    if (store_last_id(&repair->from->base, &highest, NULL) && highest > repair->to->highest_seen)
         repair->to->highest_seen = highest;
 }
 
@@ -324,7 +324,7 @@ static bool copy_all(struct repair *repair, struct error *error)
 {
     if (!repair->from)
         return true;
-    if (!store_begin(repair->to, error))
+    if (!store_begin(&repair->to->base, error))
         return false;
     sources_open(repair);
     /* Without that statement not even the schema can be read. */
@@ -333,12 +333,12 @@ static bool copy_all(struct repair *repair, struct error *error)
         || (save_messages(repair, error) && save_origins(repair, error) && save_keys(repair, error));
     sources_close(repair);
     if (!is_copied) {
-        if (repair->to->is_in_transaction)
-            store_rollback(repair->to);
+        if (repair->to->base.is_in_transaction)
+            store_rollback(&repair->to->base);
         return false;
     }
     save_highest(repair);
-    return store_commit(repair->to, error);
+    return store_commit(&repair->to->base, error);
 }
 
 static int report_fault(void *arg, int count, char **values, char **names)
@@ -484,7 +484,7 @@ static bool rebuild(struct repair *repair, struct error *error)
         return false;
     repair->to->dir = mem_copy_text(repair->dir);
     bool is_done = copy_all(repair, error) && bodies_keep(repair, error);
-    store_close(&repair->to); /* puts all of the WAL into the file */
+    database_close(&repair->to); /* puts all of the WAL into the file */
     return is_done && fresh_give(repair, error);
 }
 
@@ -498,13 +498,13 @@ bool store_repair(const char *dir, struct buf *report, struct error *error)
         return false;
     if (repair.from && is_sound(&repair)) {
         buf_append_text(report, "no damage found: the queue stays as it is\n");
-        store_close(&repair.from);
+        database_close(&repair.from);
         return true;
     }
     bool is_done = rebuild(&repair, error);
     if (is_done)
         report_end(&repair);
-    store_close(&repair.from); /* before its WAL gets another name */
+    database_close(&repair.from); /* before its WAL gets another name */
     arena_finish(&repair.arena);
     if (is_done && files_swap(&repair, error))
         return true;

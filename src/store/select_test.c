@@ -1,4 +1,5 @@
 #include "store/fixture.h"
+#include "store/fixture_server.h"
 
 #include "store/filter.h"
 
@@ -338,19 +339,21 @@ static void only_conditions_make_a_filter_set(void **state)
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_open, fixture_close)
+#define SHARED(function) cmocka_unit_test_setup_teardown(function, fixture_open_shared, fixture_close)
+#define BOTH(M) \
+    M(a_filter_finds_what_meets_all_its_conditions), M(a_callback_stops_the_walk), M(a_walk_goes_over_many_pages_once), \
+    M(a_verb_changes_the_recipients_that_match_and_says_which_messages), M(a_verb_has_told_what_is_then_read), \
+    M(a_limit_counts_messages_that_a_verb_can_change)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_filter_finds_what_meets_all_its_conditions),
-        TEST(a_callback_stops_the_walk),
-        TEST(a_walk_goes_over_many_pages_once),
-        TEST(a_verb_changes_the_recipients_that_match_and_says_which_messages),
-        TEST(a_verb_has_told_what_is_then_read),
-        TEST(a_limit_counts_messages_that_a_verb_can_change),
+        BOTH(TEST),
         cmocka_unit_test(a_filter_goes_through_json_and_back),
         cmocka_unit_test(a_filter_that_is_not_understood_is_refused),
         cmocka_unit_test(only_conditions_make_a_filter_set),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest shared[] = {BOTH(SHARED)};
+    int failed = cmocka_run_group_tests_name("embedded", tests, NULL, NULL);
+    return failed + (fixture_server_url() ? cmocka_run_group_tests_name("shared", shared, NULL, NULL) : 0);
 }

@@ -39,12 +39,12 @@ static const char writer_settings[] =
 static const char reader_settings[] =
     "PRAGMA query_only = ON; PRAGMA cache_size = -4096; PRAGMA trusted_schema = OFF;";
 
-static bool database_execute(struct store *store, const char *sql, struct error *error)
+static bool database_execute(struct sqlite *store, const char *sql, struct error *error)
 {
     return sqlite3_exec(store->db, sql, NULL, NULL, NULL) == SQLITE_OK || store_fail(store, error);
 }
 
-static bool database_number(struct store *store, const char *sql, int64_t *ret_number,
+static bool database_number(struct sqlite *store, const char *sql, int64_t *ret_number,
                             struct error *error)
 {
     sqlite3_stmt *statement;
@@ -60,7 +60,7 @@ static bool database_number(struct store *store, const char *sql, int64_t *ret_n
  * sits on an old page is waited for when the WAL has grown long, but never for long. */
 static int after_commit(void *arg, sqlite3 *db, const char *schema, int pages)
 {
-    struct store *store = arg;
+    struct sqlite *store = arg;
     int mode = pages < CHECKPOINT_PAGES_WAIT ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART;
     if (pages < store->checkpointed_pages)
         store->checkpointed_pages = 0; /* the WAL has started over */
@@ -73,7 +73,7 @@ static int after_commit(void *arg, sqlite3 *db, const char *schema, int pages)
     return SQLITE_OK;
 }
 
-static bool migrate_steps(struct store *store, int64_t from, struct error *error)
+static bool migrate_steps(struct sqlite *store, int64_t from, struct error *error)
 {
     char sql[96];
     for (int64_t version = from; version < SCHEMA_VERSION; version++)
@@ -84,7 +84,7 @@ static bool migrate_steps(struct store *store, int64_t from, struct error *error
     return database_execute(store, sql, error) && database_execute(store, "COMMIT", error);
 }
 
-static bool version_refuse(const struct store *store, int64_t version, struct error *error)
+static bool version_refuse(const struct sqlite *store, int64_t version, struct error *error)
 {
     if (version > SCHEMA_VERSION)
         return error_set(
@@ -99,7 +99,7 @@ static bool version_refuse(const struct store *store, int64_t version, struct er
 }
 
 /* All steps in one transaction: after a crash the queue has the old version or the new one. */
-static bool database_migrate(struct store *store, struct error *error)
+static bool database_migrate(struct sqlite *store, struct error *error)
 {
     int64_t version, application, tables;
     if (!database_number(store, "PRAGMA user_version", &version, error)
@@ -112,7 +112,7 @@ static bool database_migrate(struct store *store, struct error *error)
             store->file);
     if (version == SCHEMA_VERSION)
         return true;
-    if (version > SCHEMA_VERSION || store->mode == STORE_READER)
+    if (version > SCHEMA_VERSION || store->base.mode == STORE_READER)
         return version_refuse(store, version, error);
     if (!database_execute(store, "BEGIN IMMEDIATE", error))
         return false;
@@ -125,7 +125,7 @@ static bool database_migrate(struct store *store, struct error *error)
 /* What is on its way can be delivered and settled on a full disk: the WAL's room is taken
  * beforehand, beyond its end, where SQLite does not look; and room_reserve() sees to it that a
  * checkpoint always finds room in queue.db. */
-static void wal_reserve(const struct store *store)
+static void wal_reserve(const struct sqlite *store)
 {
     char path[4096];
     if ((size_t)snprintf(path, sizeof path, "%s-wal", store->file) >= sizeof path)
@@ -140,7 +140,7 @@ static void wal_reserve(const struct store *store)
 /* The same for the WAL's index, which grows by regions that cover some 4,096 frames each. SQLite
  * writes to every page of a region when it makes it, and its locks on that file forbid us to open
  * it ourselves. */
-static void wal_index_reserve(const struct store *store)
+static void wal_index_reserve(const struct sqlite *store)
 {
     sqlite3_file *file = NULL;
     void volatile *region;
@@ -151,7 +151,7 @@ static void wal_index_reserve(const struct store *store)
             return; /* the disk is full already */
 }
 
-static bool wal_turn_on(struct store *store, struct error *error)
+static bool wal_turn_on(struct sqlite *store, struct error *error)
 {
     char sql[160];
     sqlite3_stmt *statement;
@@ -172,7 +172,7 @@ static bool wal_turn_on(struct store *store, struct error *error)
     return is_wal;
 }
 
-static bool writer_prepare(struct store *store, struct error *error)
+static bool writer_prepare(struct sqlite *store, struct error *error)
 {
     if (!wal_turn_on(store, error) || !database_execute(store, writer_settings, error)
         || !database_migrate(store, error))
@@ -213,14 +213,26 @@ static bool file_prepare(const char *path, enum store_mode mode, struct error *e
     return true;
 }
 
-bool database_open(const char *path, enum store_mode mode, struct store **ret_store,
+static const struct store_engine sqlite_engine = {
+    .close = sqlite_close, .stop = sqlite_stop, .tidy = sqlite_tidy, .begin = sqlite_begin, .commit = sqlite_commit,
+    .rollback = sqlite_rollback, .add_message = sqlite_add_message, .add_origin = sqlite_add_origin,
+    .drop_origins = sqlite_drop_origins, .each_origin = sqlite_each_origin, .add_once = sqlite_add_once,
+    .set_usage = sqlite_set_usage, .each_usage = sqlite_each_usage, .last_id = sqlite_last_id, .settle = sqlite_settle,
+    .finish_message = sqlite_finish_message, .end_message = sqlite_end_message, .snapshot_begin = sqlite_snapshot_begin,
+    .snapshot_end = sqlite_snapshot_end, .load_due = sqlite_load_due, .next_due = sqlite_next_due,
+    .read_message = sqlite_read_message, .read_recipients = sqlite_read_recipients, .read_page = sqlite_read_page,
+    .change = sqlite_change, .totals = sqlite_totals,
+};
+
+bool database_open(const char *path, enum store_mode mode, struct sqlite **ret_store,
                    struct error *error)
 {
     if (!file_prepare(path, mode, error))
         return false;
-    struct store *store = mem_alloc(sizeof *store);
+    struct sqlite *store = mem_alloc(sizeof *store);
     store->file = mem_copy_text(path);
-    store->mode = mode;
+    store->base.engine = &sqlite_engine;
+    store->base.mode = mode;
     int access = mode == STORE_WRITER ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
     bool is_open =
         sqlite3_open_v2(path, &store->db, access | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK;
@@ -235,16 +247,23 @@ bool database_open(const char *path, enum store_mode mode, struct store **ret_st
     else
         is_open = database_execute(store, reader_settings, error) && database_migrate(store, error);
     if (!is_open) {
-        store_close(&store);
+        sqlite_close(&store->base);
         return false;
     }
     *ret_store = store;
     return true;
 }
 
+void database_close(struct sqlite **store)
+{
+    if (*store)
+        sqlite_close(&(*store)->base);
+    *store = NULL;
+}
+
 bool store_names_body(void *arg, uint64_t id)
 {
-    struct store *store = arg;
+    struct sqlite *store = arg;
     struct error error;
     int64_t is_in_file;
     sqlite3_stmt *statement = statement_start(store, STATEMENT_HAS_BODY, &error);
@@ -266,11 +285,10 @@ static bool names_sync(const char *dir, struct error *error)
     return is_done;
 }
 
-bool store_open(const char *dir, enum store_mode mode, struct store **ret_store,
-                struct error *error)
+bool store_open(const char *dir, enum store_mode mode, struct store **ret_store, struct error *error)
 {
     char path[4096];
-    struct store *store;
+    struct sqlite *store;
     if ((size_t)snprintf(path, sizeof path, "%s/queue.db", dir) >= sizeof path)
         return error_set(error, "%s: path too long", dir);
     if (mode == STORE_WRITER
@@ -279,44 +297,40 @@ bool store_open(const char *dir, enum store_mode mode, struct store **ret_store,
     if (!database_open(path, mode, &store, error))
         return false;
     if (mode == STORE_WRITER && !names_sync(dir, error)) {
-        store_close(&store);
+        sqlite_close(&store->base);
         return false;
     }
     store->dir = mem_copy_text(dir);
     if (mode == STORE_WRITER) {
         body_sweep(dir, NULL, store_names_body, store);
-        store_tidy(store);
+        sqlite_tidy(&store->base);
     }
-    *ret_store = store;
+    *ret_store = &store->base;
     return true;
 }
 
-void store_stop(struct store *store)
+void sqlite_stop(struct store *base)
 {
-    store->is_stopped = true;
-    sqlite3_interrupt(store->db);
+    sqlite3_interrupt(sqlite_of(base)->db);
 }
 
-void store_close(struct store **store)
+void sqlite_close(struct store *base)
 {
-    struct store *s = *store;
-    if (!s)
-        return;
+    struct sqlite *s = sqlite_of(base);
     statements_finish(s);
     CHECK(sqlite3_close(s->db) == SQLITE_OK); /* an open transaction is rolled back */
     free(s->forgotten);
     free(s->dir);
     free(s->file);
     free(s);
-    *store = NULL;
 }
 
 /* VACUUM copies what lives and cuts off the rest, atomically; it is asked for only when that is
  * little. */
-void store_tidy(struct store *store)
+void sqlite_tidy(struct store *base)
 {
+    struct sqlite *store = sqlite_of(base);
     int64_t pages, free_pages;
-    CHECK(store->mode == STORE_WRITER && !store->is_in_transaction);
     if (!database_number(store, "PRAGMA page_count", &pages, NULL)
         || !database_number(store, "PRAGMA freelist_count", &free_pages, NULL))
         return;
@@ -328,35 +342,37 @@ void store_tidy(struct store *store)
         (void)database_execute(store, "PRAGMA wal_checkpoint(TRUNCATE)", NULL);
 }
 
-bool store_begin(struct store *store, struct error *error)
+bool sqlite_begin(struct store *base, struct error *error)
 {
-    CHECK(store->mode == STORE_WRITER && !store->is_in_transaction);
+    struct sqlite *store = sqlite_of(base);
     store->is_failed = store->is_growing = false;
     store->forgotten_count = 0;
     store->highest_seen = store->highest_stored;
     sqlite3_stmt *statement = statement_start(store, STATEMENT_BEGIN, error);
     if (!statement || !statement_run(store, statement, error))
         return false;
-    store->is_in_transaction = true;
+    store->base.is_in_transaction = true;
     return true;
 }
 
-bool store_snapshot_begin(struct store *store, struct error *error)
+bool sqlite_snapshot_begin(struct store *base, struct error *error)
 {
-    CHECK(store->mode == STORE_READER && sqlite3_get_autocommit(store->db));
+    struct sqlite *store = sqlite_of(base);
+    CHECK(sqlite3_get_autocommit(store->db));
     sqlite3_stmt *statement = statement_start(store, STATEMENT_BEGIN_READ, error);
     return statement && statement_run(store, statement, error);
 }
 
-void store_snapshot_end(struct store *store)
+void sqlite_snapshot_end(struct store *base)
 {
+    struct sqlite *store = sqlite_of(base);
     struct error error;
     sqlite3_stmt *statement = statement_start(store, STATEMENT_COMMIT, &error);
     if (!statement || !statement_run(store, statement, &error))
         CHECK(sqlite3_get_autocommit(store->db)); /* an I/O error ended it */
 }
 
-static bool highest_write(struct store *store, struct error *error)
+static bool highest_write(struct sqlite *store, struct error *error)
 {
     if (store->highest_seen == store->highest_stored)
         return true;
@@ -369,7 +385,7 @@ static bool highest_write(struct store *store, struct error *error)
 
 /* New messages are refused as long as the file system has no room for all pages in queue.db, too.
  */
-static bool room_reserve(struct store *store, struct error *error)
+static bool room_reserve(struct sqlite *store, struct error *error)
 {
     int64_t pages;
     if (!store->is_growing)
@@ -382,7 +398,7 @@ static bool room_reserve(struct store *store, struct error *error)
            || error_set(error, "%s: no room to grow: free space on this file system", store->file);
 }
 
-static bool commit_write(struct store *store, struct error *error)
+static bool commit_write(struct sqlite *store, struct error *error)
 {
     if (store->is_failed) {
         *error = store->failure;
@@ -393,31 +409,31 @@ static bool commit_write(struct store *store, struct error *error)
            && statement_run(store, statement, error);
 }
 
-bool store_commit(struct store *store, struct error *error)
+bool sqlite_commit(struct store *base, struct error *error)
 {
+    struct sqlite *store = sqlite_of(base);
     struct error cause;
-    CHECK(store->is_in_transaction);
     if (!commit_write(store, &cause)) {
-        store_rollback(store);
+        sqlite_rollback(base);
         return error_set(error, "%s", cause.text);
     }
     CHECK(sqlite3_get_autocommit(store->db));
-    store->is_in_transaction = false;
+    store->base.is_in_transaction = false;
     store->highest_stored = store->highest_seen;
     body_remove(store->dir, store->forgotten, store->forgotten_count);
     store->forgotten_count = 0;
     return true;
 }
 
-void store_rollback(struct store *store)
+void sqlite_rollback(struct store *base)
 {
-    CHECK(store->is_in_transaction);
+    struct sqlite *store = sqlite_of(base);
     /* Some errors (disk full, I/O) have made SQLite roll back by itself. */
     if (!sqlite3_get_autocommit(store->db)) {
         int result = sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
         CHECK(result == SQLITE_OK || sqlite3_get_autocommit(store->db));
     }
-    store->is_in_transaction = false;
+    store->base.is_in_transaction = false;
     store->is_failed = false;
     store->forgotten_count = 0;
     store->highest_seen = store->highest_stored;

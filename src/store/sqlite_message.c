@@ -2,12 +2,12 @@
 
 #include "base/mem.h"
 
-static void bind_number(sqlite3_stmt *statement, int index, int64_t number)
+void bind_number(sqlite3_stmt *statement, int index, int64_t number)
 {
     CHECK(sqlite3_bind_int64(statement, index, number) == SQLITE_OK);
 }
 
-static bool add_row(struct store *store, const struct store_message *m, struct error *error)
+static bool add_row(struct sqlite *store, const struct store_message *m, struct error *error)
 {
     sqlite3_stmt *s = statement_start(store, STATEMENT_ADD_MESSAGE, error);
     if (!s)
@@ -31,7 +31,7 @@ static bool add_row(struct store *store, const struct store_message *m, struct e
     return statement_run(store, s, error);
 }
 
-static bool add_content(struct store *store, const struct store_message *m, struct error *error)
+static bool add_content(struct sqlite *store, const struct store_message *m, struct error *error)
 {
     if (m->is_in_file)
         return true;
@@ -43,7 +43,7 @@ static bool add_content(struct store *store, const struct store_message *m, stru
     return statement_run(store, s, error);
 }
 
-static bool add_recipient(struct store *store, const struct store_recipient *r,
+static bool add_recipient(struct sqlite *store, const struct store_recipient *r,
                           const struct store_message *m, struct error *error)
 {
     sqlite3_stmt *s = statement_start(store, STATEMENT_ADD_RECIPIENT, error);
@@ -68,19 +68,16 @@ static bool add_recipient(struct store *store, const struct store_recipient *r,
     return statement_run(store, s, error);
 }
 
-static void see_id(struct store *store, uint64_t id)
+static void see_id(struct sqlite *store, uint64_t id)
 {
     if (id > store->highest_seen)
         store->highest_seen = id;
 }
 
-bool store_add_message(struct store *store, const struct store_message *message,
+bool sqlite_add_message(struct store *base, const struct store_message *message,
                        const struct store_recipient *recipients, size_t count, struct error *error)
 {
-    CHECK(store->is_in_transaction && count > 0);
-    CHECK(message->id != 0 && message->id <= INT64_MAX && !slice_is_absent(message->sender));
-    CHECK(message->is_in_file || !slice_is_absent(message->content));
-    CHECK(message->priority >= -1 && message->priority <= 1); /* others would never be due */
+    struct sqlite *store = sqlite_of(base);
     see_id(store, message->id);
     store->is_growing = true;
     if (!add_row(store, message, error) || !add_content(store, message, error))
@@ -91,9 +88,9 @@ bool store_add_message(struct store *store, const struct store_message *message,
     return true;
 }
 
-bool store_add_origin(struct store *store, const struct store_origin *origin, struct error *error)
+bool sqlite_add_origin(struct store *base, const struct store_origin *origin, struct error *error)
 {
-    CHECK(store->is_in_transaction && origin->id != 0);
+    struct sqlite *store = sqlite_of(base);
     see_id(store, origin->id);
     sqlite3_stmt *s = statement_start(store, STATEMENT_ADD_ORIGIN, error);
     if (!s)
@@ -104,9 +101,9 @@ bool store_add_origin(struct store *store, const struct store_origin *origin, st
     return statement_run(store, s, error);
 }
 
-bool store_drop_origins(struct store *store, uint64_t first, uint64_t last, struct error *error)
+bool sqlite_drop_origins(struct store *base, uint64_t first, uint64_t last, struct error *error)
 {
-    CHECK(store->is_in_transaction && first <= last);
+    struct sqlite *store = sqlite_of(base);
     sqlite3_stmt *s = statement_start(store, STATEMENT_DROP_ORIGINS, error);
     if (!s)
         return false;
@@ -115,8 +112,9 @@ bool store_drop_origins(struct store *store, uint64_t first, uint64_t last, stru
     return statement_run(store, s, error);
 }
 
-bool store_each_origin(struct store *store, store_origin_fn *fn, void *arg, struct error *error)
+bool sqlite_each_origin(struct store *base, store_origin_fn *fn, void *arg, struct error *error)
 {
+    struct sqlite *store = sqlite_of(base);
     sqlite3_stmt *s = statement_start(store, STATEMENT_EACH_ORIGIN, error);
     if (!s)
         return false;
@@ -130,11 +128,11 @@ bool store_each_origin(struct store *store, store_origin_fn *fn, void *arg, stru
     return step == STEP_END;
 }
 
-bool store_add_once(struct store *store, const struct store_once *once, int64_t now_ms, uint64_t *ret_first,
+bool sqlite_add_once(struct store *base, const struct store_once *once, int64_t now_ms, uint64_t *ret_first,
                     struct error *error)
 {
+    struct sqlite *store = sqlite_of(base);
     int64_t first;
-    CHECK(store->is_in_transaction && once->id != 0 && once->id <= INT64_MAX);
     sqlite3_stmt *s = statement_start(store, STATEMENT_FORGET_ONCE, error);
     if (!s)
         return false;
@@ -153,9 +151,9 @@ bool store_add_once(struct store *store, const struct store_once *once, int64_t 
     return true;
 }
 
-bool store_set_usage(struct store *store, const struct store_usage *usage, struct error *error)
+bool sqlite_set_usage(struct store *base, const struct store_usage *usage, struct error *error)
 {
-    CHECK(store->is_in_transaction);
+    struct sqlite *store = sqlite_of(base);
     sqlite3_stmt *s = statement_start(store, STATEMENT_SET_USAGE, error);
     if (!s)
         return false;
@@ -165,8 +163,9 @@ bool store_set_usage(struct store *store, const struct store_usage *usage, struc
     return statement_run(store, s, error);
 }
 
-bool store_each_usage(struct store *store, store_usage_fn *fn, void *arg, struct error *error)
+bool sqlite_each_usage(struct store *base, store_usage_fn *fn, void *arg, struct error *error)
 {
+    struct sqlite *store = sqlite_of(base);
     sqlite3_stmt *s = statement_start(store, STATEMENT_EACH_USAGE, error);
     if (!s)
         return false;
@@ -179,7 +178,7 @@ bool store_each_usage(struct store *store, store_usage_fn *fn, void *arg, struct
 }
 
 /* Runs a statement whose only parameter is an id. */
-static bool run_with_id(struct store *store, enum statement which, uint64_t id, struct error *error)
+static bool run_with_id(struct sqlite *store, enum statement which, uint64_t id, struct error *error)
 {
     sqlite3_stmt *s = statement_start(store, which, error);
     if (!s)
@@ -188,8 +187,9 @@ static bool run_with_id(struct store *store, enum statement which, uint64_t id, 
     return statement_run(store, s, error);
 }
 
-bool store_last_id(struct store *store, uint64_t *ret_id, struct error *error)
+bool sqlite_last_id(struct store *base, uint64_t *ret_id, struct error *error)
 {
+    struct sqlite *store = sqlite_of(base);
     int64_t id;
     sqlite3_stmt *s = statement_start(store, STATEMENT_READ_HIGHEST, error);
     if (!s || !statement_number(store, s, 0, &id, error))
@@ -198,10 +198,10 @@ bool store_last_id(struct store *store, uint64_t *ret_id, struct error *error)
     return true;
 }
 
-bool store_settle(struct store *store, const struct store_settlement *settlement,
+bool sqlite_settle(struct store *base, const struct store_settlement *settlement,
                   struct error *error)
 {
-    CHECK(store->is_in_transaction);
+    struct sqlite *store = sqlite_of(base);
     sqlite3_stmt *s = statement_start(store, STATEMENT_SETTLE, error);
     if (!s)
         return false;
@@ -218,13 +218,13 @@ bool store_settle(struct store *store, const struct store_settlement *settlement
     return statement_run(store, s, error);
 }
 
-static struct finish_hint *hint_of(struct store *store, uint64_t id)
+static struct finish_hint *hint_of(struct sqlite *store, uint64_t id)
 {
     return &store->hints[(id ^ id >> 20) % HINT_COUNT];
 }
 
 /* The first recipient that has no final state yet; -1 if there is none. */
-static bool find_open(struct store *store, uint64_t id, int64_t *ret_number, struct error *error)
+static bool find_open(struct sqlite *store, uint64_t id, int64_t *ret_number, struct error *error)
 {
     struct finish_hint *hint = hint_of(store, id);
     sqlite3_stmt *s = statement_start(store, STATEMENT_FIND_OPEN, error);
@@ -238,7 +238,7 @@ static bool find_open(struct store *store, uint64_t id, int64_t *ret_number, str
     return true;
 }
 
-static void forget_body(struct store *store, uint64_t id)
+static void forget_body(struct sqlite *store, uint64_t id)
 {
     if (store->forgotten_count == store->forgotten_capacity) {
         store->forgotten_capacity = store->forgotten_capacity ? 2 * store->forgotten_capacity : 16;
@@ -248,9 +248,9 @@ static void forget_body(struct store *store, uint64_t id)
     store->forgotten[store->forgotten_count++] = id;
 }
 
-bool store_end_message(struct store *store, uint64_t id, struct error *error)
+bool sqlite_end_message(struct store *base, uint64_t id, struct error *error)
 {
-    CHECK(store->is_in_transaction);
+    struct sqlite *store = sqlite_of(base);
     if (!run_with_id(store, STATEMENT_DELETE_CONTENT, id, error))
         return false;
     if (sqlite3_changes64(store->db) == 0)
@@ -259,113 +259,33 @@ bool store_end_message(struct store *store, uint64_t id, struct error *error)
            && run_with_id(store, STATEMENT_DELETE_MESSAGE, id, error);
 }
 
-bool store_finish_message(struct store *store, uint64_t id, bool *ret_is_gone, struct error *error)
+bool sqlite_finish_message(struct store *base, uint64_t id, bool *ret_is_gone, struct error *error)
 {
+    struct sqlite *store = sqlite_of(base);
     int64_t open;
-    CHECK(store->is_in_transaction);
     if (!find_open(store, id, &open, error))
         return false;
-    if (open < 0 && !store_end_message(store, id, error))
+    if (open < 0 && !sqlite_end_message(base, id, error))
         return false;
-    *ret_is_gone = open < 0;
+    if (ret_is_gone)
+        *ret_is_gone = open < 0;
     return true;
 }
 
-bool store_load_due(struct store *store, int priority, int64_t now_ms, size_t limit,
-                    struct store_due_cursor *cursor, store_recipient_fn *fn, void *arg,
-                    struct error *error)
+bool sqlite_change(struct store *base, uint64_t id, unsigned number, const struct store_change *change, struct error *error)
 {
-    sqlite3_stmt *s = statement_start(store, STATEMENT_LOAD_DUE, error);
-    if (!s)
-        return false;
-    bind_number(s, 1, priority);
-    bind_number(s, 2, now_ms);
-    bind_number(s, 3, cursor->next_ms);
-    bind_id(s, 4, cursor->message_id);
-    bind_number(s, 5, cursor->number);
-    bind_number(s, 6, (int64_t)limit);
-    enum step step;
-    while ((step = statement_step(store, s, error)) == STEP_ROW) {
-        struct store_recipient recipient;
-        column_recipient(s, &recipient);
-        *cursor =
-            (struct store_due_cursor){recipient.next_ms, recipient.message_id, recipient.number};
-        fn(arg, &recipient);
-    }
-    return step == STEP_END;
-}
-
-bool store_next_due(struct store *store, int64_t after_ms, int64_t *ret_ms, struct error *error)
-{
-    sqlite3_stmt *s = statement_start(store, STATEMENT_NEXT_DUE, error);
-    if (!s)
-        return false;
-    bind_number(s, 1, after_ms);
-    return statement_number(store, s, INT64_MAX, ret_ms, error);
-}
-
-static bool read_content(struct store *store, struct arena *arena, struct store_message *message,
-                         struct error *error)
-{
-    sqlite3_stmt *s = statement_start(store, STATEMENT_READ_CONTENT, error);
-    if (!s)
-        return false;
-    bind_id(s, 1, message->id);
-    enum step step = statement_step(store, s, error);
-    if (step == STEP_FAILED)
-        return false;
-    if (step == STEP_END)
-        return error_set(error, "%s: the message has no content: run `mailroot queue repair`",
-                         store->file);
-    message->content = arena_copy(arena, column_slice(s, 0));
-    sqlite3_reset(s);
-    return true;
-}
-
-bool store_read_message(struct store *store, struct arena *arena, uint64_t id, bool with_content,
-                        struct store_message *ret_message, struct error *error)
-{
-    struct store_message message;
-    sqlite3_stmt *s = statement_start(store, STATEMENT_READ_MESSAGE, error);
+    struct sqlite *store = sqlite_of(base);
+    sqlite3_stmt *s = statement_start(store, STATEMENT_CHANGE, error);
     if (!s)
         return false;
     bind_id(s, 1, id);
-    enum step step = statement_step(store, s, error);
-    if (step == STEP_FAILED)
-        return false;
-    if (step == STEP_END)
-        return error_set(error, "no such message");
-    column_message(s, &message);
-    keep_message(arena, &message);
-    sqlite3_reset(s);
-    if (with_content && !message.is_in_file && !read_content(store, arena, &message, error))
-        return false;
-    *ret_message = message;
-    return true;
-}
-
-bool store_read_recipients(struct store *store, struct arena *arena, uint64_t id,
-                           struct store_recipient **ret_recipients, size_t *ret_count,
-                           struct error *error)
-{
-    struct store_recipient *recipients = NULL;
-    size_t count = 0, capacity = 0;
-    sqlite3_stmt *s = statement_start(store, STATEMENT_READ_RECIPIENTS, error);
-    if (!s)
-        return false;
-    bind_id(s, 1, id);
-    enum step step;
-    while ((step = statement_step(store, s, error)) == STEP_ROW) {
-        if (count == capacity) {
-            capacity = capacity ? 2 * capacity : 1;
-            recipients = arena_grow(arena, recipients, count, capacity, sizeof *recipients);
-        }
-        column_recipient(s, &recipients[count]);
-        keep_recipient(arena, &recipients[count++]);
-    }
-    if (step != STEP_END)
-        return false;
-    *ret_recipients = recipients;
-    *ret_count = count;
-    return true;
+    bind_id(s, 2, number);
+    bind_slice(s, 3, SLICE_NONE);
+    if (change->state >= 0)
+        bind_number(s, 3, change->state);
+    bind_slice(s, 4, SLICE_NONE);
+    if (change->next_ms >= 0)
+        bind_number(s, 4, change->next_ms);
+    bind_slice(s, 5, change->route);
+    return statement_run(store, s, error);
 }

@@ -23,7 +23,6 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
     [STATEMENT_SET_USAGE] = "INSERT INTO usage (name, since_ms, count) VALUES (?1, ?2, ?3)"
                             " ON CONFLICT (name) DO UPDATE SET since_ms = ?2, count = ?3",
     [STATEMENT_EACH_USAGE] = "SELECT name, since_ms, count FROM usage ORDER BY name",
-    [STATEMENT_HAS_MESSAGE] = "SELECT id FROM message WHERE id = ?",
     [STATEMENT_HAS_BODY] = "SELECT in_file FROM message WHERE id = ?",
     [STATEMENT_READ_HIGHEST] =
         "SELECT max((SELECT id FROM highest), coalesce((SELECT max(id) FROM message), 0),"
@@ -66,11 +65,8 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
     [STATEMENT_TOTAL_DUE] = "SELECT count(*) FROM recipient INDEXED BY recipient_due"
                             " WHERE state = 0 AND priority IN (-1, 0, 1) AND next_ms <= ?",
     [STATEMENT_PAGE_COUNT] = "PRAGMA page_count",
-    [STATEMENT_CHANGE_STATE] = "UPDATE recipient SET state = ?3, next_ms = coalesce(?4, next_ms)"
-                               " WHERE message = ?1 AND number = ?2",
-    [STATEMENT_CHANGE_DUE] = "UPDATE recipient SET next_ms = ?3 WHERE message = ?1 AND number = ?2",
-    [STATEMENT_CHANGE_ROUTE] =
-        "UPDATE recipient SET next_ms = ?3, route = ?4 WHERE message = ?1 AND number = ?2",
+    [STATEMENT_CHANGE] = "UPDATE recipient SET state = coalesce(?3, state), next_ms = coalesce(?4, next_ms),"
+                         " route = coalesce(?5, route) WHERE message = ?1 AND number = ?2",
 };
 
 /* What an operator can do about it. */
@@ -85,7 +81,7 @@ static const struct { int code; const char *advice; } advices[] = {
     {SQLITE_BUSY, "another process holds it"},
 };
 
-bool store_fail(struct store *store, struct error *error)
+bool store_fail(struct sqlite *store, struct error *error)
 {
     int code = sqlite3_extended_errcode(store->db);
     int system_errno = sqlite3_system_errno(store->db);
@@ -99,14 +95,14 @@ bool store_fail(struct store *store, struct error *error)
     (void)error_set(&text, "%s: %s (%d%s%s)%s%s", store->file, sqlite3_errmsg(store->db), code,
                     *cause ? ", " : "", cause ? cause : "", advice ? ": " : "",
                     advice ? advice : "");
-    if (store->is_in_transaction && !store->is_failed) {
+    if (store->base.is_in_transaction && !store->is_failed) {
         store->is_failed = true;
         store->failure = text;
     }
     return error_set(error, "%s", text.text);
 }
 
-sqlite3_stmt *statement_start(struct store *store, enum statement which, struct error *error)
+sqlite3_stmt *statement_start(struct sqlite *store, enum statement which, struct error *error)
 {
     sqlite3_stmt **statement = &store->statements[which];
     if (!*statement
@@ -120,7 +116,7 @@ sqlite3_stmt *statement_start(struct store *store, enum statement which, struct 
     return *statement;
 }
 
-void statements_finish(struct store *store)
+void statements_finish(struct sqlite *store)
 {
     for (size_t i = 0; i < STATEMENT_COUNT; i++) {
         sqlite3_finalize(store->statements[i]);
@@ -148,7 +144,7 @@ void bind_id(sqlite3_stmt *statement, int index, uint64_t id)
     CHECK(sqlite3_bind_int64(statement, index, (int64_t)id) == SQLITE_OK);
 }
 
-enum step statement_step(struct store *store, sqlite3_stmt *statement, struct error *error)
+enum step statement_step(struct sqlite *store, sqlite3_stmt *statement, struct error *error)
 {
     int result = sqlite3_step(statement);
     if (result == SQLITE_ROW)
@@ -162,14 +158,14 @@ enum step statement_step(struct store *store, sqlite3_stmt *statement, struct er
     return STEP_FAILED;
 }
 
-bool statement_run(struct store *store, sqlite3_stmt *statement, struct error *error)
+bool statement_run(struct sqlite *store, sqlite3_stmt *statement, struct error *error)
 {
     enum step step = statement_step(store, statement, error);
     CHECK(step != STEP_ROW);
     return step == STEP_END;
 }
 
-bool statement_number(struct store *store, sqlite3_stmt *statement, int64_t otherwise,
+bool statement_number(struct sqlite *store, sqlite3_stmt *statement, int64_t otherwise,
                       int64_t *ret_number, struct error *error)
 {
     enum step step = statement_step(store, statement, error);
@@ -233,21 +229,4 @@ void column_recipient(sqlite3_stmt *s, struct store_recipient *ret_recipient)
         .route = column_slice(s, 14),
         .priority = sqlite3_column_int(s, 15),
     };
-}
-
-void keep_message(struct arena *arena, struct store_message *m)
-{
-    struct slice *texts[] = {&m->sender, &m->envid,      &m->auth,    &m->pickup_name,
-                             &m->owner,  &m->message_id, &m->subject, &m->content,
-                             &m->policy};
-    for (size_t i = 0; i < COUNT_OF(texts); i++)
-        *texts[i] = arena_copy(arena, *texts[i]);
-}
-
-void keep_recipient(struct arena *arena, struct store_recipient *r)
-{
-    struct slice *texts[] = {&r->address,    &r->domain,    &r->orcpt, &r->last_status,
-                             &r->last_reply, &r->last_host, &r->route};
-    for (size_t i = 0; i < COUNT_OF(texts); i++)
-        *texts[i] = arena_copy(arena, *texts[i]);
 }

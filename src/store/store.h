@@ -1,7 +1,8 @@
-/* store: the durable queue, one interface for every engine.
+/* store: the durable queue, one interface for two engines.
  *
  *   Queue/queue.db        SQLite, WAL, synchronous=FULL; open it with sqlite3
  *   Queue/body/ID         the canonical bytes of a message over STORE_INLINE_SIZE_MAX, one file
+ *   postgresql://…        PostgreSQL, shared by the nodes of a cluster (docs/cluster.md, store/node.h); no body files
  *
  * Q1  all changes happen between store_begin() and store_commit(); after commit returns true they survive
  *     SIGKILL and loss of power; after anything else none of them happened
@@ -15,8 +16,8 @@
  * Q7  text columns hold text or blobs as they came; times are Unix milliseconds
  * Q8  keys that count once (store_add_once) outlive their message, until their time is over
  *
- * A handle belongs to one thread; open one per thread (STORE_WRITER: exactly one process-wide). PostgreSQL will
- * stand behind this same header. Slices given to callbacks live until the callback returns.
+ * A handle belongs to one thread; open one per thread (STORE_WRITER: exactly one process-wide). Slices given to callbacks
+ * live until the callback returns.
  * Not here: batching (store/writer.h), schedules (config/schedule.h), files in Pickup (pickup/). */
 #ifndef MR_STORE_STORE_H
 #define MR_STORE_STORE_H
@@ -26,6 +27,15 @@
 #include "base/error.h"
 
 enum { STORE_INLINE_SIZE_MAX = 128 * 1024 };
+/* Where a queue is. Texts stay in place while a handle is open. */
+struct store_place {
+    const char *dir;           /* the folder Queue: the embedded queue, body files */
+    const char *url;           /* postgresql://…; NULL: the embedded queue */
+    const char *password;      /* NULL: what libpq finds by itself (PGPASSFILE, passfile=…) */
+    const char *owner;         /* whose origins and counters are meant: the node's name */
+    int64_t timeout_ms;        /* of one statement or an attempt to connect */
+};
+
 enum store_mode { STORE_WRITER, STORE_READER }; /* reader: never changes anything, works beside a writer */
 
 enum store_state { /* of a recipient; kept in the database as these numbers */
@@ -111,9 +121,14 @@ typedef bool store_message_fn(void *arg, const struct store_message *message,
 
 /* Opens (a writer creates and migrates) the queue in folder `dir`. The error names the file and the way out. */
 MUST_USE bool store_open(const char *dir, enum store_mode mode, struct store **ret_store, struct error *error);
+MUST_USE bool store_open_at(const struct store_place *place, enum store_mode mode, struct store **ret_store,
+                            struct error *error);
 void store_close(struct store **store);
 /* From any thread: store_select() and what a statement is reading end with an error. For a handle that is to be closed. */
 void store_stop(struct store *store);
+/* From any thread: a transaction whose answer was lost is not waited for any longer than one more attempt. */
+void store_interrupt(struct store *store);
+bool store_is_shared(const struct store *store); /* by nodes: its due messages are claimed (store/node.h) */
 /* Gives the space of a queue that has drained back to the file system. Does nothing while much is queued; otherwise it
  * copies what lives, 32 MiB at most. For a writer that has nothing to do; opening a writer does it too. */
 void store_tidy(struct store *store);
@@ -138,6 +153,7 @@ MUST_USE bool store_last_id(struct store *store, uint64_t *ret_id, struct error 
 /* A recipient that is gone or has a final state is left as it is; one that was held meanwhile stays held if it is to be
  * tried again. */
 MUST_USE bool store_settle(struct store *store, const struct store_settlement *settlement, struct error *error);
+/* `ret_is_gone` may be NULL; it is valid once the transaction is committed, and has to stay in place until then. */
 MUST_USE bool store_finish_message(struct store *store, uint64_t id, bool *ret_is_gone, struct error *error);
 /* The message with all its recipients, for a caller that knows that none of them is left to be tried. */
 MUST_USE bool store_end_message(struct store *store, uint64_t id, struct error *error);

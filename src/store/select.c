@@ -1,11 +1,9 @@
-#include "store/sqlite_private.h"
+#include "store/store_private.h"
 
 #include "base/mem.h"
 
 #include <stdlib.h>
 #include <strings.h>
-
-enum { PAGE_MESSAGES = 128 };
 
 enum visit {
     VISIT_NEXT,
@@ -126,60 +124,32 @@ static enum visit visit_message(struct walk *walk, const struct store_message *m
 
 static bool walk_ids(struct walk *walk, struct error *error)
 {
+    struct store *store = walk->store;
     for (size_t i = 0; i < walk->filter->id_count; i++) {
-        int64_t known;
+        struct store_message message;
+        bool is_found;
         if (i > 0 && walk->ids[i] == walk->ids[i - 1])
             continue;
-        sqlite3_stmt *s = statement_start(walk->store, STATEMENT_HAS_MESSAGE, error);
-        if (!s)
-            return false;
-        bind_id(s, 1, walk->ids[i]);
-        if (!statement_number(walk->store, s, 0, &known, error))
-            return false;
-        if (known == 0)
-            continue;
-        struct store_message message;
         arena_reset(&walk->page);
-        if (!store_read_message(walk->store, &walk->page, walk->ids[i], false, &message, error))
+        if (!store->engine->read_message(store, &walk->page, walk->ids[i], false, &message, &is_found, error))
             return false;
-        enum visit visit = visit_message(walk, &message, error);
+        enum visit visit = is_found ? visit_message(walk, &message, error) : VISIT_NEXT;
         if (visit != VISIT_NEXT)
             return visit == VISIT_STOP;
     }
     return true;
 }
 
-/* Reads the page behind `after`; nothing of the database stays locked when it returns. */
-static bool read_page(struct walk *walk, uint64_t after,
-                      struct store_message messages[PAGE_MESSAGES], size_t *ret_count,
-                      struct error *error)
-{
-    size_t count = 0;
-    sqlite3_stmt *s = statement_start(walk->store, STATEMENT_READ_PAGE, error);
-    if (!s)
-        return false;
-    bind_id(s, 1, after);
-    bind_id(s, 2, PAGE_MESSAGES);
-    arena_reset(&walk->page);
-    enum step step;
-    while ((step = statement_step(walk->store, s, error)) == STEP_ROW) {
-        CHECK(count < PAGE_MESSAGES);
-        column_message(s, &messages[count]);
-        keep_message(&walk->page, &messages[count++]);
-    }
-    *ret_count = count;
-    return step == STEP_END;
-}
-
 static bool walk_pages(struct walk *walk, struct error *error)
 {
-    struct store_message messages[PAGE_MESSAGES];
+    struct store_message messages[STORE_PAGE];
     uint64_t after = walk->filter->after_id;
     size_t count;
     do {
         if (walk->store->is_stopped)
             return error_set(error, "the relay ends");
-        if (!read_page(walk, after, messages, &count, error))
+        arena_reset(&walk->page);
+        if (!walk->store->engine->read_page(walk->store, &walk->page, after, messages, &count, error))
             return false;
         for (size_t i = 0; i < count; i++) {
             enum visit visit = visit_message(walk, &messages[i], error);
@@ -187,7 +157,7 @@ static bool walk_pages(struct walk *walk, struct error *error)
                 return visit == VISIT_STOP;
             after = messages[i].id;
         }
-    } while (count == PAGE_MESSAGES);
+    } while (count == STORE_PAGE);
     return true;
 }
 
@@ -201,6 +171,8 @@ static bool walk_run(struct walk *walk, struct error *error)
     }
     bool is_done =
         filter->id_count && !filter->is_inverted ? walk_ids(walk, error) : walk_pages(walk, error);
+    if (walk->store->engine->end_page)
+        walk->store->engine->end_page(walk->store);
     free(walk->ids);
     arena_finish(&walk->page);
     arena_finish(&walk->one);
@@ -222,63 +194,41 @@ bool store_select(struct store *store, const struct store_filter *filter, store_
     return walk_run(&walk, error);
 }
 
-static bool change_state(struct walk *walk, struct store_recipient *r, enum store_state state,
-                         struct error *error)
+static bool change(struct walk *walk, struct store_recipient *r, const struct store_change *change, struct error *error)
 {
-    sqlite3_stmt *s = statement_start(walk->store, STATEMENT_CHANGE_STATE, error);
-    if (!s)
-        return false;
-    r->state = state;
-    bind_id(s, 1, r->message_id);
-    bind_id(s, 2, r->number);
-    bind_id(s, 3, state);
-    bind_slice(s, 4, SLICE_NONE);
-    if (state == STATE_QUEUED) {
-        r->next_ms = walk->filter->now_ms;
-        bind_id(s, 4, (uint64_t)r->next_ms);
-    }
-    return statement_run(walk->store, s, error);
+    if (change->state >= 0)
+        r->state = (enum store_state)change->state;
+    if (change->next_ms >= 0)
+        r->next_ms = change->next_ms;
+    if (!slice_is_absent(change->route))
+        r->route = change->route;
+    return walk->store->engine->change(walk->store, r->message_id, r->number, change, error);
 }
 
 static bool change_hold(struct walk *walk, struct store_recipient *r, struct error *error)
 {
-    return r->state == STATE_HELD || change_state(walk, r, STATE_HELD, error);
+    return r->state == STATE_HELD || change(walk, r, &(struct store_change){STATE_HELD, -1, SLICE_NONE}, error);
 }
 
 static bool change_release(struct walk *walk, struct store_recipient *r, struct error *error)
 {
-    return r->state == STATE_QUEUED || change_state(walk, r, STATE_QUEUED, error);
+    return r->state == STATE_QUEUED
+           || change(walk, r, &(struct store_change){STATE_QUEUED, walk->filter->now_ms, SLICE_NONE}, error);
 }
 
 static bool change_remove(struct walk *walk, struct store_recipient *r, struct error *error)
 {
-    return change_state(walk, r, STATE_REMOVED, error);
+    return change(walk, r, &(struct store_change){STATE_REMOVED, -1, SLICE_NONE}, error);
 }
 
 static bool change_retry(struct walk *walk, struct store_recipient *r, struct error *error)
 {
-    sqlite3_stmt *s = statement_start(walk->store, STATEMENT_CHANGE_DUE, error);
-    if (!s)
-        return false;
-    r->next_ms = walk->filter->now_ms;
-    bind_id(s, 1, r->message_id);
-    bind_id(s, 2, r->number);
-    bind_id(s, 3, (uint64_t)r->next_ms);
-    return statement_run(walk->store, s, error);
+    return change(walk, r, &(struct store_change){-1, walk->filter->now_ms, SLICE_NONE}, error);
 }
 
 static bool change_reroute(struct walk *walk, struct store_recipient *r, struct error *error)
 {
-    sqlite3_stmt *s = statement_start(walk->store, STATEMENT_CHANGE_ROUTE, error);
-    if (!s)
-        return false;
-    r->next_ms = walk->filter->now_ms;
-    r->route = walk->route;
-    bind_id(s, 1, r->message_id);
-    bind_id(s, 2, r->number);
-    bind_id(s, 3, (uint64_t)r->next_ms);
-    bind_slice(s, 4, r->route);
-    return statement_run(walk->store, s, error);
+    return change(walk, r, &(struct store_change){-1, walk->filter->now_ms, walk->route}, error);
 }
 
 static bool (*const changes[])(struct walk *walk, struct store_recipient *r,
@@ -301,9 +251,10 @@ static enum visit visit_change(struct walk *walk, struct found *found, struct er
     }
     if (count == 0)
         return VISIT_SKIPPED;
-    bool is_gone;
-    if (walk->verb == VERB_REMOVE
-        && !store_finish_message(walk->store, found->message.id, &is_gone, error))
+    const struct store_engine *engine = walk->store->engine;
+    if (walk->verb == VERB_REMOVE && !engine->finish_message(walk->store, found->message.id, NULL, error))
+        return VISIT_FAILED;
+    if (engine->changed && !engine->changed(walk->store, found->message.id, error))
         return VISIT_FAILED;
     if (walk->fn && !walk->fn(walk->arg, &found->message, found->recipients, found->count))
         return VISIT_STOP;
@@ -322,34 +273,4 @@ bool store_change(struct store *store, const struct store_filter *filter, enum s
                         .fn = fn,
                         .arg = arg};
     return walk_run(&walk, error);
-}
-
-bool store_totals(struct store *store, int64_t now_ms, struct store_totals *ret_totals,
-                  struct error *error)
-{
-    struct store_totals totals = {0};
-    int64_t due;
-    sqlite3_stmt *s = statement_start(store, STATEMENT_TOTAL_MESSAGES, error);
-    if (!s || statement_step(store, s, error) != STEP_ROW)
-        return false;
-    totals.messages = (uint64_t)sqlite3_column_int64(s, 0);
-    totals.bytes = (uint64_t)sqlite3_column_int64(s, 1);
-    totals.oldest_ms = sqlite3_column_int64(s, 2);
-    sqlite3_reset(s);
-    s = statement_start(store, STATEMENT_TOTAL_RECIPIENTS, error);
-    if (!s || statement_step(store, s, error) != STEP_ROW)
-        return false;
-    totals.recipients = (uint64_t)sqlite3_column_int64(s, 0);
-    totals.queued = (uint64_t)sqlite3_column_int64(s, 1);
-    totals.held = (uint64_t)sqlite3_column_int64(s, 2);
-    sqlite3_reset(s);
-    s = statement_start(store, STATEMENT_TOTAL_DUE, error);
-    if (!s)
-        return false;
-    bind_id(s, 1, (uint64_t)now_ms);
-    if (!statement_number(store, s, 0, &due, error))
-        return false;
-    totals.due = (uint64_t)due;
-    *ret_totals = totals;
-    return true;
 }
