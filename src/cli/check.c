@@ -1,6 +1,7 @@
 /* mailroot check: the config, the folders and DNS, read and judged. */
 #include "cli/check.h"
 #include "cli/command.h"
+#include "config/secrets.h"
 #include "config/signer.h"
 
 #include "smtpd/smtpd.h"
@@ -102,7 +103,11 @@ int command_check(int argc, char **argv)
         printf("%s\n", error.text);
     else if (asks_dns && signer_count(signer))
         (void)check_dkim(config, signer);
-    is_fine = is_fine && signer;
+    struct secrets *secrets = secrets_open(config, &error);
+    if (!secrets)
+        printf("%s\n", error.text);
+    is_fine = is_fine && signer && secrets;
+    secrets_close(&secrets);
     signer_close(&signer);
     if (is_fine)
         printf("%s: ok\n", config->file ? config->file : "embedded defaults");

@@ -27,6 +27,7 @@
 enum { LOOK_MS = 20, LEAVE_S = 5, TIMEOUT_MS = 2 * 60 * 1000 };
 
 struct rehearsal {
+    struct secrets *secrets;
     struct config *config;
     const char *path;
     int64_t timeout_ms;
@@ -167,8 +168,8 @@ static bool start(struct rehearsal *r, struct error *error)
         return false;
     struct relay_parts parts = {.base = r->base, .config = r->config, .ids = &r->ids, .writer = r->writer, .post = r->post,
                                 .log = r->log, .badmail = &r->badmail, .queue_dir = r->folder, .receipts_fd = -1,
-                                .is_rehearsal = true};
-    r->relay = relay_start(&parts, error);
+                                .secrets = r->secrets = secrets_open(r->config, error), .is_rehearsal = true};
+    r->relay = r->secrets ? relay_start(&parts, error) : NULL;
     r->look = evtimer_new(r->base, on_look, r);
     r->limit = evtimer_new(r->base, on_limit, r);
     return r->relay
@@ -192,6 +193,7 @@ static void stop(struct rehearsal *r)
     if (r->badmail.fd >= 0)
         badmail_close(&r->badmail);
     event_log_close(&r->log);
+    secrets_close(&r->secrets);
 }
 
 /* ---- the verdict ---- */

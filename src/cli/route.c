@@ -1,6 +1,8 @@
 /* mailroot route ADDRESS: what would be done with it, sending nothing. */
 #include "cli/command.h"
+#include "cli/queue.h"
 #include "message/address.h"
+#include "os/control.h"
 #include "route/route.h"
 
 #include <event2/event.h>
@@ -42,6 +44,10 @@ static json_t *describe_host(const struct config *config, const struct route *ro
     }
     json_t *json = json_pack("{s:s, s:i, s:o, s:b}", "host", host->name, "preference", (int)host->preference,
                              "addresses", addresses, "secure", host->is_secure);
+    if (config_route_has_login(route->rule))
+        json_object_set_new(json, "auth", json_boolean(host->is_smart));
+    if (host->is_implicit)
+        json_object_set_new(json, "implicit_tls", json_true());
     if (route->kind == ROUTE_HOSTS)
         json_object_set_new(json, "tls", describe_tls(config, route, host));
     if (host->problem)
@@ -55,6 +61,52 @@ static const char *folder_of(const struct route *route)
     if (route->kind != ROUTE_LOCAL)
         return NULL;
     return route->rule->deliver == CONFIG_DELIVER_DROP ? route->rule->drop_dir : route->rule->maildir;
+}
+
+/* Why the running relay has suspended the route's rule (a user that is refused); NULL: it has not, or there is none. */
+static json_t *suspension_of(const struct config *config, const struct route *route)
+{
+    char path[4096];
+    struct error error;
+    json_t *answer = NULL, *question = json_pack("{s:s}", "do", "status"), *found = NULL;
+    (void)snprintf(path, sizeof path, "%s/control.sock", config->root);
+    if (config_route_has_login(route->rule) && control_request(path, question, &answer, &error) == CONTROL_ANSWERED)
+        found = json_incref(json_object_get(json_object_get(answer, "suspended"), route->rule->pattern));
+    json_decref(question);
+    json_decref(answer);
+    return found;
+}
+
+static json_t *describe_login(const struct config *config, const struct route *route)
+{
+    const struct config_route *rule = route->rule;
+    json_t *mechanisms = json_array(), *suspension = suspension_of(config, route);
+    for (size_t i = 0; i < rule->auth_mechanisms.count; i++)
+        json_array_append_new(mechanisms, json_string(rule->auth_mechanisms.items[i]));
+    json_t *login = json_pack("{s:s?, s:o}", "user", rule->user, "mechanisms", mechanisms);
+    if (suspension)
+        json_object_set_new(login, "suspended", suspension);
+    return login;
+}
+
+static void print_login(const struct config *config, const struct route *route)
+{
+    json_t *suspension = suspension_of(config, route);
+    printf("  AUTH     %s%s", route->rule->user ? "as " : "by certificate", route->rule->user ? route->rule->user : "");
+    for (size_t i = 0; i < route->rule->auth_mechanisms.count; i++)
+        printf("%s %s", i ? "," : ", by", route->rule->auth_mechanisms.items[i]);
+    printf("\n");
+    if (suspension) {
+        struct buf out = {0};
+        buf_append_text(&out, "  SUSPENDED since ");
+        put_clean(&out, slice_of(json_string_value(json_object_get(suspension, "since"))));
+        buf_append_text(&out, ": ");
+        put_clean(&out, slice_of(json_string_value(json_object_get(suspension, "reason"))));
+        buf_append_byte(&out, '\n');
+        out_print(&out);
+        buf_finish(&out);
+    }
+    json_decref(suspension);
 }
 
 static json_t *describe(const struct config *config, const char *address, const struct route *route)
@@ -80,6 +132,8 @@ static json_t *describe(const struct config *config, const char *address, const 
         json_object_set_new(json, "mta_sts_problem", json_string(route->sts_problem));
     if (route->rule)
         json_object_set_new(json, "rule", json_string(route->rule->pattern));
+    if (config_route_has_login(route->rule))
+        json_object_set_new(json, "auth", describe_login(config, route));
     return json;
 }
 
@@ -98,6 +152,8 @@ static void print_words(const struct config *config, const char *address, const 
         return;
     }
     printf("  source   %s%s%s\n", route->source, route->rule ? ", rule " : "", route->rule ? route->rule->pattern : "");
+    if (config_route_has_login(route->rule))
+        print_login(config, route);
     if (route->sts)
         printf("  MTA-STS  %s, id %s\n", sts_mode_name(route->sts->mode), route->sts->id);
     if (route->sts_problem)

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "os/control.h"
 #include "os/file.h"
+#include "config/secrets.h"
 #include "config/signer.h"
 #include "os/volume.h"
 #include "pickup/intake.h"
@@ -36,6 +37,7 @@ struct run {
     struct badmail_folder badmail;
     struct ids ids;
     struct signer *signer;
+    struct secrets *secrets;
     struct post *post;
     struct writer *writer;
     struct relay *relay;
@@ -195,7 +197,7 @@ static bool start_all(struct run *run, struct error *error)
             return false;
     }
     struct relay_parts relay = {run->base, config, &run->ids, run->writer, run->post, run->log, &run->badmail,
-                                run->queue_dir, run->receipts_fd, run->signer, false, &run->options->link};
+                                run->queue_dir, run->receipts_fd, run->signer, run->secrets, false, &run->options->link};
     run->relay = relay_start(&relay, error);
     if (!run->relay
         || !control_listen(run->base, run->control_path, relay_control, run->relay, &run->control, error))
@@ -243,7 +245,8 @@ static int relay_main(const struct command_options *options)
     (void)umask(027);
     identity_raise_limits();
     run.signer = signer_open(run.config, &error); /* while it may still read what is root's alone */
-    if (!run.signer || !identity_make_folders(run.config, &error) || !identity_become(run.config, &error)
+    run.secrets = run.signer ? secrets_open(run.config, &error) : NULL;
+    if (!run.secrets || !identity_make_folders(run.config, &error) || !identity_become(run.config, &error)
         || !confine_relay(run.config, &error) || !start_all(&run, &error)) {
         run.exit_code = command_fail("run", EX_CONFIG, "%s", error.text);
         if (run.log)
@@ -254,6 +257,7 @@ static int relay_main(const struct command_options *options)
     }
     stop_all(&run);
     signer_close(&run.signer);
+    secrets_close(&run.secrets);
     config_destroy(&run.config);
     return run.exit_code;
 }

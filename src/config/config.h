@@ -17,6 +17,8 @@ enum config_dots { CONFIG_DOTS_AUTO, CONFIG_DOTS_NEVER, CONFIG_DOTS_ALWAYS };
 enum config_tls { CONFIG_TLS_NEVER, CONFIG_TLS_MAY, CONFIG_TLS_MUST, CONFIG_TLS_VERIFY, CONFIG_TLS_FINGERPRINT };
 enum config_deliver { CONFIG_DELIVER_SMTP, CONFIG_DELIVER_DROP, CONFIG_DELIVER_LMTP, CONFIG_DELIVER_MAILDIR };
 enum config_dialect { CONFIG_DIALECT_AUTO, CONFIG_DIALECT_PLAIN, CONFIG_DIALECT_BSMTP, CONFIG_DIALECT_RAW, CONFIG_DIALECT_MAILRELAY };
+enum config_implicit { CONFIG_IMPLICIT_AUTO, CONFIG_IMPLICIT_NO, CONFIG_IMPLICIT_YES }; /* auto: on port 465 */
+enum config_service { CONFIG_SERVICE_NONE, CONFIG_SERVICE_M365, CONFIG_SERVICE_GOOGLE, CONFIG_SERVICE_OTHER };
 enum config_unknown { CONFIG_UNKNOWN_RETRY, CONFIG_UNKNOWN_HOLD };
 
 enum { CONFIG_RATES_MAX = 4 };
@@ -33,6 +35,12 @@ struct config_schedule {
 
 struct config_list { char **items; size_t count; };
 
+struct config_oauth {         /* a route's tokens (relay/oauth.h) */
+    int service;              /* enum config_service */
+    char *tenant, *client_id, *client_secret_file, *token_file, *ca_file;
+    char *scope, *token_url, *device_url, *authorize_url; /* NULL: the service's */
+};
+
 struct config_route {         /* route "example.com" { … }; "*.example.com" its sub-domains; "*" all others */
     char *pattern;            /* lower case, A-labels */
     struct config_list hosts; /* "host", "host:port", "[ip]:port"; empty = MX as usual. In order of preference */
@@ -41,7 +49,13 @@ struct config_route {         /* route "example.com" { … }; "*.example.com" it
     char *drop_dir;           /* absolute when complete; NULL: Drop in root */
     char *maildir;            /* absolute, with %u (local part) and %d (domain) */
     bool is_direct_first;     /* try MX first, then hosts (IIS: attempt direct delivery) */
-    int tls;                  /* enum config_tls, -1 = delivery.tls */
+    int tls;                  /* enum config_tls, -1 = delivery.tls; with a user -1 = verify, for its hosts */
+    int implicit_tls;         /* enum config_implicit: TLS from the first octet */
+    char *user;               /* AUTH at its hosts; NULL = none */
+    char *password_file;      /* or "credential:NAME" (config/secrets.h) */
+    struct config_list auth_mechanisms; /* capitals; empty = all that fit */
+    int64_t auth_retry_ms;    /* how long a route rests that was refused */
+    struct config_oauth oauth;
     struct config_list fingerprints; /* SHA-256 of a certificate or its key, hex: tls = fingerprint */
     bool has_schedule;
     struct config_schedule schedule;
@@ -201,6 +215,8 @@ const struct config_route *config_route_find(const struct config *config, struct
 int config_source_fits(const struct config_source *source, struct slice sender_domain);
 /* Whether mail for the domain is handed over here (Drop, Maildir, LMTP): aliases count there. */
 bool config_is_local(const struct config *config, struct slice domain);
+/* Whether it authenticates at its hosts. */
+static inline bool config_route_has_login(const struct config_route *route) { return route && (route->user || route->auth_mechanisms.count); }
 /* Every key with its default, as a config file. */
 void config_print_defaults(struct buf *out);
 

@@ -74,6 +74,15 @@ static void every_mistake_is_said_with_its_line(void **state)
         {"root = \"x\n", "line 1: a closing quotation mark was expected"},
         {"root = a\nroot = b\n", ":2: root: given twice"},
         {"store = oracle", "store: \"oracle\"; accepted: sqlite"},
+        {"route \"*\" { hosts = h.test; user = u; password_file = \"/p\"; tls = must }", "*: tls = verify or fingerprint goes with user"},
+        {"route \"*\" { user = u; password_file = \"/p\" }", "*: user goes with hosts"},
+        {"route \"*\" { hosts = h.test; user = u }", "*: password_file, or oauth, was expected with user"},
+        {"route \"*\" { hosts = h.test; password_file = \"/p\" }", "*: user = \"name\" was expected with password_file"},
+        {"route \"*\" { hosts = h.test; user = u; password_file = p }", "*: password_file: /absolute/file or credential:NAME was expected"},
+        {"route \"*\" { hosts = h.test; user = u; password_file = \"/p\"; auth_mechanisms = NTLM }", "*: auth_mechanisms: SCRAM-SHA-256"},
+        {"route \"*\" { hosts = h.test; user = u; oauth = m365; oauth_token_file = t }", "*: oauth: oauth_client_id was expected"},
+        {"route \"*\" { hosts = h.test; user = u; oauth = other; oauth_client_id = i; oauth_token_file = t }", "oauth_token_url and oauth_scope"},
+        {"route \"*\" { hosts = h.test; tls = never; implicit_tls = true }", "contradict"},
     };
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {

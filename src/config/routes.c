@@ -4,14 +4,19 @@
 #include "config/value.h"
 #include "message/address.h"
 
+#include <ctype.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #define AT(field) offsetof(struct config_route, field)
 #define DAY_MS (24 * 3600 * 1000LL)
 
 static const char *const deliver_names[] = {"smtp", "drop", "lmtp", "maildir", NULL};
 static const char *const tls_names[] = {"never", "may", "must", "verify", "fingerprint", NULL};
+
+static const char *const implicit_names[] = {"auto", "false", "true", NULL};
+static const char *const service_names[] = {"none", "m365", "google", "other", NULL};
 
 static const struct config_key route_keys[] = {
     {"hosts", KEY_LIST, AT(hosts), 0, 0, NULL, NULL},
@@ -21,7 +26,22 @@ static const struct config_key route_keys[] = {
     {"maildir", KEY_TEXT, AT(maildir), 0, 0, NULL, NULL},
     {"direct_first", KEY_BOOL, AT(is_direct_first), 0, 0, NULL, NULL},
     {"tls", KEY_ENUM, AT(tls), 0, 0, NULL, tls_names},
+    {"implicit_tls", KEY_ENUM, AT(implicit_tls), 0, 0, NULL, implicit_names},
     {"fingerprints", KEY_LIST, AT(fingerprints), 0, 0, NULL, NULL},
+    {"user", KEY_TEXT, AT(user), 0, 0, NULL, NULL},
+    {"password_file", KEY_TEXT, AT(password_file), 0, 0, NULL, NULL},
+    {"auth_mechanisms", KEY_LIST, AT(auth_mechanisms), 0, 0, NULL, NULL},
+    {"auth_retry", KEY_DURATION, AT(auth_retry_ms), 1000, DAY_MS, NULL, NULL},
+    {"oauth", KEY_ENUM, AT(oauth.service), 0, 0, NULL, service_names},
+    {"oauth_tenant", KEY_TEXT, AT(oauth.tenant), 0, 0, NULL, NULL},
+    {"oauth_client_id", KEY_TEXT, AT(oauth.client_id), 0, 0, NULL, NULL},
+    {"oauth_client_secret_file", KEY_TEXT, AT(oauth.client_secret_file), 0, 0, NULL, NULL},
+    {"oauth_token_file", KEY_TEXT, AT(oauth.token_file), 0, 0, NULL, NULL},
+    {"oauth_scope", KEY_TEXT, AT(oauth.scope), 0, 0, NULL, NULL},
+    {"oauth_token_url", KEY_TEXT, AT(oauth.token_url), 0, 0, NULL, NULL},
+    {"oauth_device_url", KEY_TEXT, AT(oauth.device_url), 0, 0, NULL, NULL},
+    {"oauth_authorize_url", KEY_TEXT, AT(oauth.authorize_url), 0, 0, NULL, NULL},
+    {"oauth_ca_file", KEY_TEXT, AT(oauth.ca_file), 0, 0, NULL, NULL},
     {"connections", KEY_INT, AT(connections_max), 1, 10000, NULL, NULL},
     {"messages_per_connection", KEY_INT, AT(messages_per_connection), 1, 10000000, NULL, NULL},
     {"dkim_signatures", KEY_INT, AT(dkim_signatures), 1, 10, NULL, NULL},
@@ -42,7 +62,7 @@ static const struct config_key route_keys[] = {
 enum { ROUTE_SOCKET_SIZE_MAX = 62 }; /* "unix:/path", as an address in texts */
 
 static const struct config_route unset = {
-    .tls = -1,
+    .tls = -1, .auth_retry_ms = 15 * 60 * 1000,
     .schedule = {.retry_ms = {-1, -1, -1, -1}, .delay_notice_ms = -1, .expire_ms = -1, .jitter_percent = -1},
 };
 
@@ -159,6 +179,10 @@ void routes_complete(struct config *config)
     add_local_domains(config);
     for (size_t i = 0; i < config->route_count; i++) {
         struct config_route *route = &config->routes[i];
+        make_absolute(&route->oauth.token_file, config->root, NULL);
+        for (size_t k = 0; k < route->auth_mechanisms.count; k++)
+            for (char *c = route->auth_mechanisms.items[k]; *c; c++)
+                *c = (char)toupper((unsigned char)*c);
         make_absolute(&route->maildir, config->root, NULL);
         make_absolute(&route->drop_dir, config->root, route->deliver == CONFIG_DELIVER_DROP ? "Drop" : NULL);
     }
@@ -182,6 +206,64 @@ void routes_complete(struct config *config)
     }
 }
 
+static bool is_file_or_credential(const char *text)
+{
+    return text[0] == '/' || (strncmp(text, "credential:", 11) == 0 && text[11] && !strchr(text, '/'));
+}
+
+static const char *oauth_fault(const struct config_oauth *oauth)
+{
+    const char *const urls[] = {oauth->token_url, oauth->device_url, oauth->authorize_url};
+    for (size_t i = 0; i < COUNT_OF(urls); i++)
+        if (urls[i] && strncmp(urls[i], "https://", 8) != 0)
+            return "oauth_…_url: https://… was expected";
+    if (!oauth->client_id)
+        return "oauth: oauth_client_id was expected, the id of the application that is registered with the service";
+    if (oauth->service == CONFIG_SERVICE_OTHER && (!oauth->token_url || !oauth->scope))
+        return "oauth = other: oauth_token_url and oauth_scope were expected";
+    if (oauth->client_secret_file && !is_file_or_credential(oauth->client_secret_file))
+        return "oauth_client_secret_file: /absolute/file or credential:NAME was expected";
+    if (!oauth->token_file && !oauth->client_secret_file)
+        return "oauth: oauth_token_file (what `mailroot login` writes), or oauth_client_secret_file (client credentials), was expected";
+    if (!oauth->token_file && oauth->service == CONFIG_SERVICE_M365 && !oauth->tenant)
+        return "oauth = m365 with client credentials: oauth_tenant was expected";
+    return NULL;
+}
+
+static const char *login_lacks_user(const struct config_route *route)
+{
+    return route->password_file || route->oauth.service != CONFIG_SERVICE_NONE
+               ? "user = \"name\" was expected with password_file or oauth" : NULL;
+}
+
+/* What is wrong with a route's user and secrets; NULL if nothing. */
+static const char *login_fault(const struct config_route *route)
+{
+    static const char *const known[] = {"SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN", "OAUTHBEARER", "XOAUTH2", "EXTERNAL"};
+    bool has_external = false;
+    for (size_t i = 0; i < route->auth_mechanisms.count; i++) {
+        size_t k = 0;
+        while (k < COUNT_OF(known) && strcasecmp(known[k], route->auth_mechanisms.items[i]) != 0)
+            k++;
+        if (k == COUNT_OF(known))
+            return "auth_mechanisms: SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN, LOGIN, OAUTHBEARER, XOAUTH2 or EXTERNAL was expected";
+        has_external = has_external || strcmp(known[k], "EXTERNAL") == 0;
+    }
+    if (route->deliver != CONFIG_DELIVER_SMTP || route->hosts.count == 0)
+        return "user goes with hosts, by SMTP: it is never told to a host that DNS names";
+    if (route->tls >= 0 && route->tls != CONFIG_TLS_VERIFY && route->tls != CONFIG_TLS_FINGERPRINT)
+        return "tls = verify or fingerprint goes with user: no password is sent in the clear, or to an unknown host";
+    if (!route->user && !has_external)
+        return "user = \"name\" was expected";
+    if (route->oauth.service != CONFIG_SERVICE_NONE)
+        return route->password_file ? "password_file and oauth exclude each other" : oauth_fault(&route->oauth);
+    if (!route->password_file && !has_external)
+        return "password_file, or oauth, was expected with user";
+    if (route->password_file && !is_file_or_credential(route->password_file))
+        return "password_file: /absolute/file or credential:NAME was expected";
+    return NULL;
+}
+
 /* What is wrong with one route as a whole; NULL if nothing. */
 static const char *fault_of(const struct config *config, const struct config_route *route)
 {
@@ -201,6 +283,11 @@ static const char *fault_of(const struct config *config, const struct config_rou
         return "etrn: a domain, or *.domain, was expected: who asks for mail has to name it";
     if (!route->is_etrn && (route->etrn_clients.count || route->etrn_queue || route->etrn_interval_ms))
         return "etrn_clients, etrn_queue and etrn_interval go with etrn = true";
+    const char *fault = config_route_has_login(route) ? login_fault(route) : login_lacks_user(route);
+    if (fault)
+        return fault;
+    if (route->implicit_tls == CONFIG_IMPLICIT_YES && route->tls == CONFIG_TLS_NEVER)
+        return "implicit_tls = true and tls = never contradict each other";
     switch (route->deliver) {
     case CONFIG_DELIVER_LMTP:
         return socket[0] ? NULL : "deliver = lmtp: hosts, or hosts = \"unix:/path\", was expected";

@@ -42,6 +42,7 @@ static const char *const kind_names[EVENT_KIND_COUNT] = {
     [EVENT_HELD] = "held",           [EVENT_RELEASED] = "released", [EVENT_RETRIED] = "retried",
     [EVENT_REMOVED] = "removed",     [EVENT_REROUTED] = "rerouted", [EVENT_DONE] = "done",
     [EVENT_PACED] = "paced",
+    [EVENT_SUSPENDED] = "suspended", [EVENT_RESUMED] = "resumed",
     [EVENT_WARNING] = "warning",     [EVENT_ERROR] = "error",
 };
 
@@ -167,6 +168,8 @@ static void put_fields(struct buf *out, const struct event *event, size_t text_s
     put_text(to, "tls", event->tls);
     put_text(to, "cipher", event->cipher);
     put_text(to, "policy", event->policy);
+    put_text(to, "route", event->route);
+    put_text(to, "auth", event->auth);
     put_text(to, "stage", event->stage);
     put_positive(out, "code", event->code);
     put_text(to, "status", event->status);

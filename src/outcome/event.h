@@ -24,6 +24,7 @@ enum event_kind {
     EVENT_NOTICE,      /* a DSN was made: `note` = failed, delayed, relayed…; `about` = the message it is about */
     EVENT_BADMAIL,     /* what could be neither delivered nor returned */
     EVENT_HELD, EVENT_RELEASED, EVENT_RETRIED, EVENT_REMOVED, EVENT_REROUTED, /* by an operator */
+    EVENT_SUSPENDED, EVENT_RESUMED, /* a route whose user is refused; and let in again */
     EVENT_DONE,        /* the message is gone from the queue: every recipient has its outcome */
     EVENT_PACED,       /* the relay's own limits for a site changed: `note` says how, `reply` why */
     EVENT_WARNING, EVENT_ERROR,
@@ -37,6 +38,7 @@ struct event {
     struct slice pickup, message_id, sender, recipient, owner, dialect, repairs;
     struct slice host, address; /* MX host, and IP with port */
     struct slice tls, cipher;   /* "TLSv1.3", "TLS_AES_256_GCM_SHA384"; absent in the clear */
+    struct slice route, auth;   /* a route's pattern; the mechanism of AUTH */
     struct slice policy;        /* "dane, verified: 1 usable TLSA record at mx.example.com" */
     struct slice stage, status, reply, reason, note;
     struct slice class;         /* of a refusal (config/replies.h): "mailbox-full" */

@@ -102,6 +102,8 @@ bool relay_change(struct relay *relay, const json_t *request, json_t *answer, st
     if (is_done) {
         tell_changes(&change, by);
         json_object_set_new(answer, "count", json_integer((json_int_t)change.count));
+        if (change.verb == VERB_RETRY && !by)
+            login_resume_all(relay);
         HASH_ITER(hh, relay->sites, site, next) {
             bool is_meant = !by || (site->rule && site->rule->is_etrn); /* a client's word opens no other's circuit */
             if (change.verb == VERB_RETRY && is_meant)
@@ -114,6 +116,42 @@ bool relay_change(struct relay *relay, const json_t *request, json_t *answer, st
     free(change.ids);
     arena_finish(&arena);
     return is_done;
+}
+
+static void kept_retried(struct writer_job *job)
+{
+    struct change *change = (struct change *)job;
+    struct relay *relay = change->relay;
+    if (job->is_committed) {
+        tell_changes(change, "its route's user is tried again");
+        relay->is_behind = true;
+        relay_soon(relay);
+    }
+    free(change->ids);
+    free(change);
+}
+
+void relay_retry_kept(struct relay *relay)
+{
+    struct change *change = mem_alloc(sizeof *change);
+    *change = (struct change){.relay = relay, .verb = VERB_RETRY, .filter = FILTER_ALL};
+    change->filter.state = STATE_QUEUED;
+    change->filter.status = SLICE(LOGIN_REFUSED_STATUS);
+    change->filter.now_ms = clock_wall_ms();
+    change->job.apply = apply_change;
+    change->job.done = kept_retried;
+    change->job.post = relay->parts.post;
+    writer_submit(relay->parts.writer, &change->job);
+}
+
+/* `mailroot login`: there is a new token. */
+static void resume_routes(struct relay *relay)
+{
+    struct site *site, *next;
+    login_resume_all(relay);
+    HASH_ITER(hh, relay->sites, site, next)
+        site->dead_until_ms = 0;
+    relay_retry_kept(relay);
 }
 
 /* What the loop knows; the queue's totals follow, now or later. */
@@ -131,6 +169,7 @@ static void tell_status(struct relay *relay, struct control_question *question, 
     json_object_set_new(answer, "active", json_integer((json_int_t)HASH_COUNT(relay->items)));
     json_object_set_new(answer, "sites", json_integer((json_int_t)HASH_COUNT(relay->sites)));
     json_object_set_new(answer, "connections", json_integer((json_int_t)relay->connection_count));
+    json_object_set_new(answer, "suspended", login_describe_suspended(relay));
     inquiries_put_totals(relay->inquiries, question, answer);
 }
 
@@ -153,6 +192,10 @@ bool relay_control(void *arg, struct control_question *question, const json_t *r
         return flush_queue(relay, answer, error);
     if (what && strcmp(what, "status") == 0) {
         tell_status(relay, question, answer);
+        return true;
+    }
+    if (what && strcmp(what, "resume") == 0) {
+        resume_routes(relay);
         return true;
     }
     return inquiries_ask(relay->inquiries, question, request, answer) || error_set(error, "no such request");

@@ -110,6 +110,7 @@ void connection_destroy(struct connection *c)
     relay->connection_count--;
     if (site->source)
         relay->sources[site->source - relay->config->sources].connections--;
+    connection_auth_end(c);
     stream_destroy(&c->stream);
     smtp_client_destroy(&c->client);
     event_free(c->timer);
@@ -215,9 +216,14 @@ static bool is_tls_failure(const struct connection *c, const struct smtp_result 
 /* It never came to a transaction. */
 static void note_failure(struct connection *c, struct smtp_result *failure)
 {
+    bool is_refused = connection_auth_failed(c, failure);
     const struct reply_class *class = transaction_judge(c, failure);
     struct attempt attempt = transaction_attempt(c, failure);
     attempt.class = class;
+    if (is_refused) {
+        site_login_refused(c->site, &attempt);
+        return;
+    }
     if (is_tls_failure(c, failure)) {
         site_mark(c->relay, c->address, true)->clear_until_ms = clock_mono_ms() + CLEAR_AFTER_TLS_MS;
         return;
@@ -256,6 +262,9 @@ static bool fulfil(struct connection *c, enum smtp_want want)
     case WANT_TLS:
         start_tls(c);
         return smtp_client_want(c->client) != WANT_TLS;
+    case WANT_AUTH:
+        connection_authenticate(c);
+        return true;
     case WANT_MESSAGE:
         transaction_next(c);
         return c->phase == PHASE_TALKING;
@@ -364,6 +373,9 @@ static void set_options(struct connection *c)
     const struct config *config = c->relay->config;
     const struct config_route *rule = c->site->rule;
     const struct host_mark *mark = site_mark(c->relay, c->address, false);
+    c->login = c->host->is_smart ? c->site->login : NULL;
+    c->options.wants_auth = c->login != NULL;
+    c->options.is_implicit = c->host->is_implicit;
     c->options.is_lmtp = rule && rule->deliver == CONFIG_DELIVER_LMTP;
     c->options.helo_name = c->site->source && c->site->source->helo ? c->site->source->helo : config->delivery.helo;
     route_tls(c->route, c->host, config, c->site->demand, &c->policy);

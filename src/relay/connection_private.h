@@ -42,10 +42,21 @@ struct connection {
     struct settle *settle;
     bool is_usable;                  /* it got to its first transaction */
     bool is_slow;                    /* its address was dialled for delivery.dial_next */
+    struct login *login;             /* NULL: no AUTH here */
+    struct sasl *sasl;
+    const char *mechanism;           /* NULL: not yet chosen */
+    struct buf auth_said;            /* our responses, a line each: not to be told */
+    char auth_problem[ERROR_TEXT_SIZE_MAX]; /* ours */
 };
 
 /* connection.c */
 void connection_arm(struct connection *connection, int64_t deadline_ms); /* monotonic */
+
+/* connection_auth.c */
+void connection_authenticate(struct connection *connection); /* WANT_AUTH: the next step */
+void connection_auth_end(struct connection *connection);     /* forgets what was said */
+/* Whether the connection failed since the server does not let us in, for good; `result` is then without our secrets. */
+bool connection_auth_failed(struct connection *connection, struct smtp_result *result);
 
 /* transaction.c */
 void transaction_next(struct connection *connection);   /* starts the next one, or idles, or takes its leave */

@@ -175,7 +175,7 @@ static bool choose(struct site *site, const struct job *job, bool may_be_slow, c
         if (slow && *ret_host != slow)
             return false;
         if ((job->tried & (uint64_t)1 << n) || is_wrong_family(site, job->route, (*ret_address)->to.any.sa_family)
-            || is_barred(site, job->route, *ret_host, &policy))
+            || is_barred(site, job->route, *ret_host, &policy) || site_login_rests(site, *ret_host))
             continue;
         route_address_text(*ret_address, text, sizeof text);
         const struct host_mark *mark = site_mark(site->relay, text, false);

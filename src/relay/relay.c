@@ -385,7 +385,7 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
         mem_exhausted(sizeof *relay);
     paces_load(relay);
     relay->tls = tls_open(relay->config, error);
-    relay->router = relay->tls ? router_create(parts->base, parts->config, error) : NULL;
+    relay->router = relay->tls && login_open_all(relay, error) ? router_create(parts->base, parts->config, error) : NULL;
     if (relay->router && !parts->is_rehearsal && !router_keep(relay->router, error)) {
         relay_destroy(&relay);
         return NULL;
@@ -401,6 +401,8 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
         relay_destroy(&relay);
         return NULL;
     }
+    if (relay->logins && !parts->is_rehearsal)
+        relay_retry_kept(relay);
     relay->is_behind = true;
     relay_soon(relay);
     return relay;
@@ -444,6 +446,7 @@ void relay_destroy(struct relay **relay)
         event_free(r->soon);
     if (r->wake)
         event_free(r->wake);
+    login_close_all(r);
     tls_close(&r->tls);
     inquiries_end(&r->inquiries);
     store_close(&r->reader);

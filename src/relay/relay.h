@@ -15,7 +15,7 @@
 #ifndef MR_RELAY_RELAY_H
 #define MR_RELAY_RELAY_H
 
-#include "config/config.h"
+#include "config/secrets.h"
 #include "os/link.h"
 #include "outcome/badmail.h"
 #include "outcome/event.h"
@@ -40,6 +40,7 @@ struct relay_parts { /* all stay in place while the relay lives */
     const char *queue_dir;
     int receipts_fd;                      /* folder of receipts; -1: none are wished */
     const struct signer *signer;          /* of notices; may be NULL */
+    const struct secrets *secrets;        /* of routes (config/secrets.h) */
     bool is_rehearsal;                    /* Y5 */
     const struct link_pair *link;         /* to the listener; NULL: there is none */
 };
@@ -49,7 +50,7 @@ void relay_accept(struct relay *relay, struct queued *list); /* committed messag
 /* No new transactions; idle connections quit. `done` runs once when nothing is in flight any more. */
 void relay_finish(struct relay *relay, void (*done)(void *arg), void *arg);
 void relay_destroy(struct relay **relay); /* what is in flight is cut; the queue still has it */
-/* A control_fn (os/control.h): "status", "queue", "flush", and what inquiry.h reads. */
+/* A control_fn (os/control.h): "status", "queue", "flush", "resume", and what inquiry.h reads. */
 bool relay_control(void *arg, struct control_question *question, const json_t *request, json_t *answer, struct error *error);
 
 #endif

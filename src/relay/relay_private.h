@@ -6,12 +6,15 @@
  *   settle.c      outcomes, committed                 transaction.c what it sends, and what becomes of it
  *   site_pace.c   how much a site takes now            pace.c        limits that tune themselves
  *   dial.c        which address is next                paces.c       those of all sites, kept on disk
+ *   login.c       users of routes                     connection_auth.c  AUTH on a connection
+ *   site_login.c  what a user that is refused means for a site
  *   admin.c       the control socket's requests      heard.c       what the listener asks */
 #ifndef MR_RELAY_RELAY_PRIVATE_H
 #define MR_RELAY_RELAY_PRIVATE_H
 
 #include "base/arena.h"
 #include "config/replies.h"
+#include "relay/login.h"
 #include "relay/pace.h"
 #include "relay/relay.h"
 #include "relay/tls.h"
@@ -53,6 +56,9 @@ struct attempt {               /* what one attempt came to, for one or more reci
     struct slice status, text; /* text: the server's words, or ours where code is 0 */
     struct slice host, address, tls, cipher;
     struct slice policy;       /* what demanded TLS, and whether the peer passed */
+    struct slice auth;         /* the mechanism, under way or done; absent: none */
+    bool is_kept;              /* our login's fault, not the message's: it never expires by it (login.h U1) */
+    int64_t kept_until_ms;     /* wall: the next try of what is kept */
     bool is_final;             /* delivered means: in the mailbox */
     const struct reply_class *class; /* what a refusal means; NULL: no rule fits */
     bool has_dsn;              /* the host passes notices on (RFC 3461) */
@@ -75,6 +81,7 @@ struct site {                  /* hosts that are reached together (route.h N9) *
     const struct config_route *rule;
     const struct config_source *source; /* where its connections come from; NULL: delivery.source */
     struct pace *pace;         /* the relay's */
+    struct login *login;       /* NULL: the rule has no user */
     enum tls_demand demand;    /* of all its messages */
     struct job *first, **last;
     size_t waiting;
@@ -109,6 +116,7 @@ struct relay {
     struct inquiries *inquiries;
     struct router *router;
     struct tls *tls;
+    struct login *logins;      /* of routes with a user */
     struct local *local;
     struct event *soon, *wake;
     int64_t wake_ms;           /* wall time of the next load; INT64_MAX = none */
@@ -146,6 +154,9 @@ void relay_check_finished(struct relay *relay);
 void relay_expect(struct relay *relay, uint64_t id); /* before its commit: relay_start_list() will bring it */
 void relay_start_list(struct relay *relay, struct queued *list);
 
+/* admin.c. What was kept while a route was suspended is due now; when the writer has done it. */
+void relay_retry_kept(struct relay *relay);
+
 /* items.c */
 void item_start(struct relay *relay, struct queued *queued);
 void item_release(struct item *item, size_t count); /* so many recipients are done with; the last frees it */
@@ -166,6 +177,17 @@ struct job *site_take(struct site *site, const struct connection *connection); /
 void site_worked(struct site *site);
 void site_arm(struct site *site, int64_t wait_ms); /* it is looked at then, or before */
 void site_host_failed(struct site *site, const struct attempt *attempt, const char *address, bool was_usable);
+/* site_login.c */
+bool site_login_rests(const struct site *site, const struct route_host *host);  /* the rule's user stands in the host's way */
+/* Whether no more connections may be opened to the host yet: a token is being fetched, or one of `standing` proves the password. */
+bool site_login_waits(const struct site *site, const struct route_host *host, size_t standing);
+/* If the rule's user stands in the way of one of the job's hosts, that is the site's failure. */
+bool site_login_note(struct site *site, const struct job *job);
+/* While a route is suspended its mail is kept, whatever else failed (login.h U1). */
+void site_login_keep(const struct site *site, const struct job *job, struct attempt *attempt);
+int64_t site_login_wait_ms(const struct site *site, int64_t otherwise_ms); /* of a site that its user keeps dead */
+void site_login_refused(struct site *site, const struct attempt *attempt);
+
 void job_destroy(struct job *job);
 struct job *job_create(struct item *item, struct route *route, uint64_t tried);
 void job_add(struct job *job, unsigned recipient);

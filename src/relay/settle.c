@@ -135,7 +135,7 @@ static void defer(struct settle *settle, const struct store_recipient *recipient
     bool is_null = message->sender.size == 0;
     int64_t now_ms = settlement->last_attempt_ms;
     int64_t expires_ms = schedule_expires(config, schedule, message->arrived_ms, is_null);
-    if (now_ms >= expires_ms) {
+    if (now_ms >= expires_ms && !attempt->is_kept) {
         settlement->state = STATE_EXPIRED;
         settlement->status = SLICE("5.4.7");
         fail(settle, recipient, attempt, settlement);
@@ -145,8 +145,9 @@ static void defer(struct settle *settle, const struct store_recipient *recipient
     settlement->state = attempt->kind == RESULT_UNKNOWN && config->queue.unknown == CONFIG_UNKNOWN_HOLD
                             ? STATE_HELD : STATE_QUEUED;
     settlement->next_ms =
-        rule && rule->is_etrn ? schedule_wait(rule, now_ms, expires_ms)
-                              : schedule_next(schedule, settlement->attempts, now_ms, expires_ms, relay_random(settle->relay));
+        attempt->is_kept        ? attempt->kept_until_ms
+        : rule && rule->is_etrn ? schedule_wait(rule, now_ms, expires_ms)
+                                : schedule_next(schedule, settlement->attempts, now_ms, expires_ms, relay_random(settle->relay));
     if (settlement->next_ms < settle->next_ms)
         settle->next_ms = settlement->next_ms;
     if (!is_null && !recipient->is_delay_noticed && schedule->delay_notice_ms
@@ -178,6 +179,7 @@ static void tell(struct settle *settle, const struct store_recipient *recipient,
     event.tls = attempt->tls;
     event.cipher = attempt->cipher;
     event.policy = attempt->policy;
+    event.auth = attempt->auth;
     event.stage = slice_of(attempt->stage);
     event.code = attempt->code;
     event.status = settlement->status;

@@ -13,7 +13,7 @@ void attempt_keep(struct arena *arena, const struct attempt *attempt, struct att
 {
     *ret_kept = *attempt;
     struct slice *texts[] = {&ret_kept->status, &ret_kept->text, &ret_kept->host, &ret_kept->address,
-                             &ret_kept->tls, &ret_kept->cipher, &ret_kept->policy};
+                             &ret_kept->tls, &ret_kept->cipher, &ret_kept->policy, &ret_kept->auth};
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         if (!slice_is_absent(*texts[i]))
             *texts[i] = arena_copy(arena, *texts[i]);
@@ -85,6 +85,7 @@ static struct site *site_get(struct relay *relay, const struct route *route, enu
     site->rule = route->rule;
     site->source = source;
     site->pace = pace_get(relay, site->name);
+    site->login = login_find(relay, route->rule);
     site->last = &site->first;
     site->window = WINDOW_START;
     site->timer = evtimer_new(relay->parts.base, on_timer, site);
@@ -232,7 +233,7 @@ static void defer_all(struct site *site)
 
 static void site_die(struct site *site)
 {
-    int64_t wait_ms = rest_ms(site);
+    int64_t wait_ms = site_login_wait_ms(site, rest_ms(site));
     if (site->has_soft_failure && site->failure.kind == RESULT_FAILED)
         site->failure.kind = RESULT_DEFERRED; /* another host may yet take it */
     site->dead_until_ms = clock_mono_ms() + wait_ms;
@@ -280,14 +281,17 @@ static bool open_one(struct site *site)
         if (has_hope(site, job))
             return false;
         if (job->tried) {
-            settle_job(unlink_job(site, &site->first), &job->failure);
+            struct attempt failure = job->failure;
+            site_login_keep(site, job, &failure);
+            settle_job(unlink_job(site, &site->first), &failure);
         } else {
-            dial_note_barred(site, job);
+            if (!site_login_note(site, job))
+                dial_note_barred(site, job);
             site_die(site);
         }
         return site->first != NULL;
     }
-    if (site->connection_count - slow >= most && has_hope(site, job))
+    if (site_login_waits(site, host, site->connection_count - slow) || (site->connection_count - slow >= most && has_hope(site, job)))
         return false;
     if (relay->connection_count >= (size_t)relay->config->delivery.connections_max) {
         relay->is_starved = true;

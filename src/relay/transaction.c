@@ -12,6 +12,7 @@ struct attempt transaction_attempt(struct connection *c, const struct smtp_resul
         .status = slice_of(result->status), .text = result->text, .host = slice_of(c->host->name),
         .address = slice_of(c->address), .tls = tls ? slice_of(SSL_get_version(tls)) : SLICE_NONE,
         .cipher = tls ? slice_of(SSL_get_cipher_name(tls)) : SLICE_NONE, .policy = slice_of(c->policy_text),
+        .auth = slice_of(c->mechanism),
         .is_final = c->options.is_lmtp,
         .has_dsn = c->client && (smtp_client_offers(c->client) & SMTP_DSN),
         .connect_ms = c->connect_ms,

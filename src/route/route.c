@@ -30,6 +30,15 @@ void dane_release(struct dane **dane)
     free(d);
 }
 
+/* N11. */
+static enum config_tls config_level(const struct config *config, const struct config_route *rule, const struct route_host *host)
+{
+    bool has_login = config_route_has_login(rule);
+    if (has_login && host->is_smart)
+        return rule->tls >= 0 ? (enum config_tls)rule->tls : CONFIG_TLS_VERIFY;
+    return (enum config_tls)(rule && rule->tls >= 0 && !has_login ? rule->tls : config->delivery.tls);
+}
+
 void route_tls(const struct route *route, const struct route_host *host, const struct config *config,
                enum tls_demand demand, struct tls_policy *ret_policy)
 {
@@ -39,8 +48,8 @@ void route_tls(const struct route *route, const struct route_host *host, const s
         .host = host->name, .domain = route->domain, .is_host_vouched = host->is_vouched,
         .dane = dane ? dane->state : DANE_ABSENT, .dane_name = dane ? dane->name : NULL,
         .tlsa = dane ? dane->records : NULL, .tlsa_count = dane ? dane->count : 0,
-        .sts = route->sts,
-        .config = (enum config_tls)(rule && rule->tls >= 0 ? rule->tls : config->delivery.tls),
+        .sts = host->is_smart ? NULL : route->sts,
+        .config = config_level(config, rule, host), .is_implicit = host->is_implicit,
         .fingerprints = rule && rule->fingerprints.count ? &rule->fingerprints : &config->delivery.fingerprints,
         .demand = demand,
     };

@@ -23,6 +23,8 @@
  * N10 TLSA are looked up for hosts whose addresses, and whose place among the MX, DNSSEC vouches for (RFC 7672 2.2): at the end
  *     of a CNAME chain, then at the host's own name; where the chain leaves the secure part, at its own name only. Hosts
  *     of which that can't be said cost no look-up. Failures are kept for 5 s
+ * N11 a rule's user, its `tls` where it has a user, and its port are for its own hosts; MX hosts that are tried before them
+ *     (direct_first) and a reroute are reached as if there were none. The domain's MTA-STS policy is for its MX hosts
  * All calls from the loop's thread; the callback may run before route_lookup() returns. */
 #ifndef MR_ROUTE_ROUTE_H
 #define MR_ROUTE_ROUTE_H
@@ -35,7 +37,7 @@
 #include <sys/un.h>
 
 enum { ROUTE_HOSTS_MAX = 50, ROUTE_ADDRESSES_MAX = 10 };
-enum { ROUTE_LMTP_PORT = 24 };
+enum { ROUTE_LMTP_PORT = 24, ROUTE_SUBMISSIONS_PORT = 465, ROUTE_SUBMISSION_PORT = 587 };
 enum route_kind { ROUTE_HOSTS, ROUTE_DEFERRED, ROUTE_FAILED, ROUTE_LOCAL };
 
 struct route_address {
@@ -58,6 +60,8 @@ struct route_host {
     const char *problem;
     bool is_secure;           /* DNSSEC-validated answers */
     bool is_vouched;          /* DNSSEC or the config says that this host is the domain's */
+    bool is_smart;            /* one of the rule's hosts: the only ones that are told its user (N11) */
+    bool is_implicit;         /* TLS from the first octet */
     struct dane *dane;        /* NULL: none */
 };
 

@@ -103,27 +103,36 @@ static struct candidate *add_host(struct search *search, const char *name, int p
 static int port_of(const struct search *search)
 {
     const struct config_route *rule = search->rule;
-    if (rule && rule->port)
+    if (rule && rule->port && !rule->is_direct_first)
         return rule->port;
     return rule && rule->deliver == CONFIG_DELIVER_LMTP ? ROUTE_LMTP_PORT : search->router->config->delivery.port;
 }
 
-static void add_config_host(struct search *search, const char *text, unsigned preference)
+/* NULL: it is no host. */
+static struct candidate *add_config_host(struct search *search, const char *text, int port, unsigned preference)
 {
     char name[256];
-    int port = port_of(search);
     if (strncmp(text, "unix:", 5) == 0)
         (void)snprintf(name, sizeof name, "%s", text);
-    else if (!address_split_port(slice_of(text), port_of(search), name, &port))
-        return;
-    add_host(search, name, port, preference)->is_trusted = true;
+    else if (!address_split_port(slice_of(text), port, name, &port))
+        return NULL;
+    struct candidate *host = add_host(search, name, port, preference);
+    host->is_trusted = true;
+    return host;
 }
 
 static void add_rule_hosts(struct search *search)
 {
+    const struct config_route *rule = search->rule;
     unsigned preference = 0x10000; /* behind every MX */
-    for (size_t i = 0; search->rule && i < search->rule->hosts.count; i++)
-        add_config_host(search, search->rule->hosts.items[i], preference++);
+    int port = rule->port                      ? rule->port
+               : config_route_has_login(rule) ? ROUTE_SUBMISSION_PORT
+                                               : port_of(search);
+    for (size_t i = 0; i < rule->hosts.count; i++) {
+        struct candidate *host = add_config_host(search, rule->hosts.items[i], port, preference++);
+        if (host)
+            host->is_smart = true;
+    }
 }
 
 static void add_address(struct search *search, struct candidate *host, const struct route_address *address)
@@ -388,12 +397,21 @@ static void on_mx(struct search *search, const struct ub_result *result)
 
 /* ---- the route ---- */
 
+static bool is_implicit(const struct config_route *rule, const struct candidate *host)
+{
+    if (!host->is_smart || rule->deliver != CONFIG_DELIVER_SMTP)
+        return false;
+    return rule->implicit_tls == CONFIG_IMPLICIT_YES
+           || (rule->implicit_tls == CONFIG_IMPLICIT_AUTO && host->port == ROUTE_SUBMISSIONS_PORT);
+}
+
 /* Families in turn, IPv6 first: a dead family costs one try (N1). */
-static void fill_host(const struct candidate *from, struct route_host *to)
+static void fill_host(const struct config_route *rule, const struct candidate *from, struct route_host *to)
 {
     *to = (struct route_host){.name = mem_copy_text(from->name), .preference = from->preference,
                               .problem = from->problem, .is_secure = from->has_secure && !from->has_insecure,
-                              .is_vouched = from->is_vouched, .dane = dane_hold(from->dane)};
+                              .is_vouched = from->is_vouched, .is_smart = from->is_smart,
+                              .is_implicit = is_implicit(rule, from), .dane = dane_hold(from->dane)};
     for (size_t i = 0; i < ROUTE_ADDRESSES_MAX && to->address_count < ROUTE_ADDRESSES_MAX; i++) {
         if (i < from->v6.count)
             to->addresses[to->address_count++] = from->v6.list[i];
@@ -411,7 +429,6 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* N9: rule, then hosts with preference and addresses, in an order that chance doesn't change. */
 static bool has_authority(const struct dane *dane)
 {
     for (size_t i = 0; dane && i < dane->count; i++)
@@ -420,6 +437,7 @@ static bool has_authority(const struct dane *dane)
     return false;
 }
 
+/* N9: rule, then hosts with preference and addresses, in an order that chance doesn't change. */
 static char *site_name(const struct search *search, const struct route *route)
 {
     char *texts[TARGETS], address[64];
@@ -432,7 +450,7 @@ static char *site_name(const struct search *search, const struct route *route)
         for (size_t k = 0; k < host->address_count && count < TARGETS; k++) {
             struct buf text = {0};
             route_address_text(&host->addresses[k], address, sizeof address);
-            buf_printf(&text, "%05u %s %s%s", host->preference, host->name, address,
+            buf_printf(&text, "%05u %s %s%s%s", host->preference, host->name, address, host->is_smart ? " smart" : "",
                        !host->dane                          ? ""
                        : host->dane->state == DANE_USABLE   ? " dane"
                        : host->dane->state == DANE_UNUSABLE ? " dane-unusable"
@@ -504,7 +522,7 @@ static void finish(struct search *search)
     for (size_t i = 0; i < search->host_count; i++) {
         const struct candidate *host = &search->hosts[i];
         bool is_usable = !host->problem && host->v4.count + host->v6.count > 0;
-        fill_host(host, &route->hosts[is_usable ? route->usable_count++ : behind++]);
+        fill_host(search->rule, host, &route->hosts[is_usable ? route->usable_count++ : behind++]);
     }
     route->sts = sts_policy_hold(search->sts);
     route->sts_problem = search->sts_problem ? mem_copy_text(search->sts_problem) : NULL;
@@ -596,7 +614,7 @@ void search_start(struct cached *entry, struct slice domain, struct slice rerout
     if (reroute.size) {
         search->source = "reroute";
         char *text = slice_copy(reroute);
-        add_config_host(search, text, 0);
+        (void)add_config_host(search, text, port_of(search), 0);
         free(text);
         ask_addresses(search);
     } else if (search->rule && search->rule->deliver == CONFIG_DELIVER_DROP) {

@@ -26,6 +26,7 @@ struct candidate {            /* a host under way */
     int port;
     unsigned preference;
     bool is_trusted;          /* the config names it: its address may be private */
+    bool is_smart;            /* one of the rule's hosts */
     bool is_vouched;          /* the MX answer is DNSSEC-validated, or the config names it */
     bool is_temporary, is_private;
     bool has_secure, has_insecure; /* among the answers with addresses */

@@ -192,6 +192,10 @@ void tls_policy_find(const struct tls_known *known, struct tls_policy *ret_polic
     }
     use_config(known, ret_policy);
     use_demand(known, ret_policy);
+    if (known->is_implicit && ret_policy->level != SMTP_TLS_MUST) {
+        raise_level(ret_policy, SMTP_TLS_MUST, TLS_BY_CONFIG);
+        say(ret_policy, "the config says TLS from the start");
+    }
     if (!ret_policy->why[0])
         say(ret_policy, "nothing demands TLS: used where it is offered");
 }

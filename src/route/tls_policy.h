@@ -36,6 +36,7 @@ struct tls_known {
     size_t tlsa_count;
     const struct sts_policy *sts;  /* NULL: none */
     enum config_tls config;
+    bool is_implicit;              /* there is no clear phase: TLS at least */
     const struct config_list *fingerprints;
     enum tls_demand demand;
 };

@@ -29,7 +29,7 @@ static int64_t seconds_of(const struct smtp_client *client, enum smtp_client_sta
     const struct smtp_timeouts *t = &client->options.timeouts;
     const int seconds[] = {
         [STATE_GREETING] = t->greeting_s, [STATE_EHLO] = t->ehlo_s,   [STATE_HELO] = t->ehlo_s,
-        [STATE_STARTTLS] = t->ehlo_s,     [STATE_HANDSHAKE] = t->tls_s, [STATE_IDLE] = 0,
+        [STATE_STARTTLS] = t->ehlo_s,     [STATE_HANDSHAKE] = t->tls_s, [STATE_AUTH] = t->ehlo_s, [STATE_IDLE] = 0,
         [STATE_MAIL] = t->mail_s,         [STATE_RCPT] = t->rcpt_s,   [STATE_DATA] = t->data_s,
         [STATE_BODY] = t->block_s,        [STATE_FINAL] = t->final_s, [STATE_DROPPED] = t->data_s,
         [STATE_RSET] = t->mail_s,         [STATE_QUIT] = t->quit_s,   [STATE_CLOSED] = 0,
@@ -56,8 +56,8 @@ struct smtp_client *smtp_client_create(const struct smtp_client_options *options
     client->options = *options;
     client->options.helo_name = mem_copy_text(options->helo_name);
     client->now_ms = now_ms;
-    client->state = STATE_GREETING;
-    client_enter(client, STATE_GREETING);
+    client->state = client->options.is_implicit ? STATE_HANDSHAKE : STATE_GREETING;
+    client_enter(client, client->state);
     return client;
 }
 
@@ -65,8 +65,15 @@ void smtp_client_destroy(struct smtp_client **client)
 {
     if (!*client)
         return;
+    struct buf *secret[] = {&(*client)->output, &(*client)->held};
+    for (size_t i = 0; i < COUNT_OF(secret); i++) {
+        if (secret[i]->data)
+            explicit_bzero(secret[i]->data, secret[i]->capacity);
+        buf_finish(secret[i]);
+    }
     reply_finish(&(*client)->reply);
-    buf_finish(&(*client)->output);
+    buf_finish(&(*client)->mechanisms);
+    buf_finish(&(*client)->challenge);
     arena_finish(&(*client)->arena);
     free((char *)(uintptr_t)(*client)->options.helo_name);
     free(*client);
@@ -101,9 +108,9 @@ static void put_mail(struct smtp_client *client, const struct smtp_transaction *
         buf_append_text(out, " ENVID=");
         put_checked(out, transaction->envid);
     }
-    if ((client->offers & SMTP_AUTH) && transaction->auth.size) {
+    if (client->is_authenticated && (client->offers & SMTP_AUTH)) {
         buf_append_text(out, " AUTH=");
-        put_checked(out, transaction->auth);
+        put_checked(out, transaction->auth.size ? transaction->auth : SLICE("<>")); /* RFC 4954 5 */
     }
     buf_append_text(out, "\r\n");
 }
@@ -226,6 +233,10 @@ void smtp_client_secured(struct smtp_client *client, int64_t now_ms)
     client->is_secured = true;
     client->offers = 0; /* RFC 3207 4.2: everything learned before is forgotten */
     client->size_limit = 0;
+    if (client->options.is_implicit) {
+        client_enter(client, STATE_GREETING);
+        return;
+    }
     client_put_hello(client);
     client_enter(client, STATE_EHLO);
 }
@@ -264,6 +275,9 @@ void smtp_client_feed(struct smtp_client *client, struct slice bytes, int64_t no
 }
 
 enum smtp_want smtp_client_want(const struct smtp_client *client) { return client->want; }
+enum smtp_auth smtp_client_auth(const struct smtp_client *client) { return client->auth; }
+struct slice smtp_client_mechanisms(const struct smtp_client *client) { return buf_slice(&client->mechanisms); }
+struct slice smtp_client_challenge(const struct smtp_client *client) { return buf_slice(&client->challenge); }
 bool smtp_client_body_is_bdat(const struct smtp_client *client) { return client->is_bdat; }
 struct buf *smtp_client_output(struct smtp_client *client) { return &client->output; }
 int64_t smtp_client_deadline_ms(const struct smtp_client *client) { return client->deadline_ms; }

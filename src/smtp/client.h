@@ -1,13 +1,17 @@
 /* client: one outbound SMTP connection as a pure machine; bytes and times in, bytes and actions out.
- *   RFC 5321, 1870 (SIZE), 2920 (PIPELINING), 3030 (CHUNKING), 3207 (STARTTLS), 3461 (DSN), 6152, 6531
+ *   RFC 5321, 1870 (SIZE), 2920 (PIPELINING), 3030 (CHUNKING), 3207 (STARTTLS), 3461 (DSN), 4954 (AUTH), 6152, 6531, 8314
  *
- *   connect -> GREETING -> EHLO [-> HELO] [-> STARTTLS -> handshake -> EHLO] -> IDLE
+ *   connect [-> handshake] -> GREETING -> EHLO [-> HELO] [-> STARTTLS -> handshake -> EHLO] [-> AUTH] -> IDLE
  *   IDLE -> MAIL, RCPT..., DATA | BDAT -> BODY -> FINAL -> (results) -> IDLE ... -> QUIT -> CLOSED
  *
  * The driver (relay/connection.c) owns socket, TLS and clock. It feeds what it reads, writes client->output, and
  * after every call looks at client->want:
  *   WANT_READ      nothing but more input (or the deadline) moves it on
  *   WANT_TLS       write the output out, handshake on the socket, then smtp_client_secured() or _lost()
+ *   WANT_AUTH      smtp_client_auth() says at which point of AUTH it is:
+ *                    SMTP_AUTH_BEGIN      choose one of _mechanisms(), then _auth_begin()
+ *                    SMTP_AUTH_CHALLENGE  _challenge() (base64) wants _auth_respond() or _auth_cancel()
+ *                    SMTP_AUTH_CLAIMED    the server says 235: _auth_passed(), or _auth_cancel() if it did not prove itself
  *   WANT_MESSAGE   ready for smtp_client_send(), or smtp_client_quit()
  *   WANT_BODY      append the transaction's body to the socket behind `output`, as want_body_is_bdat says
  *                  (as is; or dot-stuffed with the final dot), then smtp_client_body_queued()
@@ -25,6 +29,8 @@
  * T7  no command is built from unchecked text: addresses and parameters with CR, LF, NUL or blanks CHECK-fail
  * T9  a rehearsal ends with the last answer to RCPT, which is the recipient's result (DELIVERED: it would be taken), and RSET;
  *     neither DATA nor BDAT is ever sent
+ * T10 AUTH comes only under TLS; with options.wants_auth no message is sent without it. A refusal (5xx) of AUTH is DEFERRED,
+ *     its code in `failure`: it says nothing about any message. AUTH= on MAIL is sent after AUTH alone ("<>" if nothing is known)
  * T8  everything not understood defers, nothing not understood fails or delivers
  * Not here: what to convert (the driver asks smtp_client_offers() first), when to retry (config/schedule.h). */
 #ifndef MR_SMTP_CLIENT_H
@@ -40,7 +46,8 @@ enum smtp_extension { /* bits */
 };
 
 enum smtp_tls { SMTP_TLS_NEVER, SMTP_TLS_MAY, SMTP_TLS_MUST };
-enum smtp_want { WANT_READ, WANT_TLS, WANT_MESSAGE, WANT_BODY, WANT_CLOSE };
+enum smtp_want { WANT_READ, WANT_TLS, WANT_AUTH, WANT_MESSAGE, WANT_BODY, WANT_CLOSE };
+enum smtp_auth { SMTP_AUTH_BEGIN, SMTP_AUTH_CHALLENGE, SMTP_AUTH_CLAIMED };
 enum smtp_result_kind { RESULT_UNSET, RESULT_DELIVERED, RESULT_DEFERRED, RESULT_FAILED, RESULT_AGAIN,
                         RESULT_UNKNOWN };
 
@@ -52,12 +59,14 @@ struct smtp_client_options {
     unsigned ignored;               /* bits of enum smtp_extension not to be used even if offered */
     struct smtp_timeouts timeouts;
     bool is_lmtp;                   /* LHLO, one final reply a recipient (RFC 2033) */
+    bool is_implicit;               /* TLS from the first octet (RFC 8314 3.3) */
+    bool wants_auth;                /* T10 */
 };
 
 struct smtp_result {
     enum smtp_result_kind kind;
     bool is_host_failure;  /* says something about the host, not this recipient: back off the site */
-    const char *stage;     /* "connect", "greeting", "ehlo", "starttls", "tls", "mail", "rcpt", "data", "body", "final" */
+    const char *stage;     /* "connect", "greeting", "ehlo", "starttls", "tls", "auth", "mail", "rcpt", "data", "body", "final" */
     int code;              /* 0 when no server spoke */
     char status[16];       /* "4.4.2"; always set */
     struct slice text;     /* the server's reply in one line, or our words; in the transaction's arena */
@@ -75,7 +84,7 @@ struct smtp_transaction { /* the driver's; stays in place until settled */
     struct slice sender;      /* "" = null sender */
     const char *ret;          /* "FULL", "HDRS" or NULL */
     struct slice envid;       /* absent if none */
-    struct slice auth;        /* AUTH= xtext, absent if none; sent only where AUTH is offered */
+    struct slice auth;        /* AUTH= xtext, absent if none; sent only after AUTH */
     size_t body_size;         /* octets of the canonical message, unstuffed */
     bool is_8bit, is_smtputf8;
     bool is_rehearsal;        /* T9 */
@@ -92,6 +101,12 @@ void smtp_client_destroy(struct smtp_client **client);
 
 void smtp_client_feed(struct smtp_client *client, struct slice bytes, int64_t now_ms);
 void smtp_client_secured(struct smtp_client *client, int64_t now_ms);
+/* `first` in base64: the mechanism's initial response, absent if the server begins. */
+void smtp_client_auth_begin(struct smtp_client *client, const char *mechanism, struct slice first, int64_t now_ms);
+void smtp_client_auth_respond(struct smtp_client *client, struct slice response, int64_t now_ms);
+/* Ends it; `reason` is the failure's text, it stays in place as long as the client. */
+void smtp_client_auth_cancel(struct smtp_client *client, const char *reason, int64_t now_ms);
+void smtp_client_auth_passed(struct smtp_client *client, int64_t now_ms);
 void smtp_client_send(struct smtp_client *client, struct smtp_transaction *transaction, int64_t now_ms);
 void smtp_client_body_queued(struct smtp_client *client, int64_t now_ms);
 void smtp_client_progress(struct smtp_client *client, int64_t now_ms); /* body bytes moved: block time starts anew */
@@ -100,6 +115,9 @@ void smtp_client_timeout(struct smtp_client *client, int64_t now_ms);
 void smtp_client_lost(struct smtp_client *client, const char *reason, int64_t now_ms);
 
 enum smtp_want smtp_client_want(const struct smtp_client *client);
+enum smtp_auth smtp_client_auth(const struct smtp_client *client);
+struct slice smtp_client_mechanisms(const struct smtp_client *client); /* "PLAIN LOGIN", as the server offers them */
+struct slice smtp_client_challenge(const struct smtp_client *client);
 bool smtp_client_body_is_bdat(const struct smtp_client *client);
 struct buf *smtp_client_output(struct smtp_client *client); /* the driver empties it */
 int64_t smtp_client_deadline_ms(const struct smtp_client *client);

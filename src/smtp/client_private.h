@@ -3,6 +3,7 @@
  *   GREETING ─> EHLO ─> IDLE ─> MAIL ─> RCPT ─> DATA ─> BODY ─> FINAL ─> IDLE        client_on_reply() walks each edge but
  *      │        │ └─> HELO ─┘    │        │       │                                  IDLE -> MAIL   smtp_client_send()
  *      │        └─> STARTTLS ─> HANDSHAKE ─> EHLO │                                  BODY -> FINAL  smtp_client_body_queued()
+ *      │        └─> AUTH ─> IDLE         │        │       │                          AUTH -> AUTH, IDLE smtp_client_auth_…()
  *      │                         └────────┴───────┴─> DROPPED ─> RSET ─> IDLE        HANDSHAKE -> EHLO smtp_client_secured()
  *      └─> any state ─> CLOSED   smtp_client_lost(), 421                             IDLE -> QUIT   smtp_client_quit()
  *   DROPPED reads out what is still owed for a transaction that has failed */
@@ -15,10 +16,11 @@
 #define GO(state) (1u << STATE_##state)
 #define SMTP_CLIENT_STATES(X)                                                          \
     X(GREETING, GO(GREETING) | GO(EHLO) | GO(CLOSED))                                  \
-    X(EHLO, GO(IDLE) | GO(HELO) | GO(STARTTLS) | GO(CLOSED))                           \
+    X(EHLO, GO(IDLE) | GO(HELO) | GO(STARTTLS) | GO(AUTH) | GO(CLOSED))                \
     X(HELO, GO(IDLE) | GO(CLOSED))                                                     \
     X(STARTTLS, GO(HANDSHAKE) | GO(IDLE) | GO(CLOSED))                                 \
-    X(HANDSHAKE, GO(EHLO) | GO(CLOSED))                                                \
+    X(HANDSHAKE, GO(HANDSHAKE) | GO(GREETING) | GO(EHLO) | GO(CLOSED))                 \
+    X(AUTH, GO(AUTH) | GO(IDLE) | GO(CLOSED))                                          \
     X(IDLE, GO(MAIL) | GO(QUIT) | GO(CLOSED))                                          \
     X(MAIL, GO(RCPT) | GO(DROPPED) | GO(RSET) | GO(CLOSED))                            \
     X(RCPT, GO(RCPT) | GO(DATA) | GO(FINAL) | GO(DROPPED) | GO(RSET) | GO(CLOSED))     \
@@ -47,7 +49,12 @@ struct smtp_client {
     unsigned offers;
     uint64_t size_limit;
     size_t rcpt_max, mail_max;
-    bool is_secured, is_bdat, is_body_sent;
+    bool is_secured, is_bdat, is_body_sent, is_authenticated;
+    struct buf mechanisms;    /* of EHLO's AUTH lines, parted by blanks */
+    enum smtp_auth auth;      /* what AUTH waits for */
+    struct buf challenge;     /* base64, of the last 334 */
+    struct buf held;          /* a first response too long for the command's line */
+    const char *cancelled;    /* "*" was sent: why */
     bool has_answer;          /* the server answered something in this transaction */
     struct smtp_transaction *transaction;
     size_t rcpt_next;         /* recipient whose RCPT reply (or LMTP final reply) comes next */

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+enum { COMMAND_SIZE_MAX = 512 }; /* RFC 5321 4.5.3.1.4, with CRLF */
+
 static enum smtp_result_kind kind_of(int code)
 {
     return code / 100 == 2 ? RESULT_DELIVERED : code / 100 == 5 ? RESULT_FAILED : RESULT_DEFERRED;
@@ -75,7 +77,7 @@ static const char *stage_name(const struct smtp_client *client)
 {
     static const char *const names[] = {
         [STATE_GREETING] = "greeting", [STATE_EHLO] = "ehlo", [STATE_HELO] = "ehlo", [STATE_STARTTLS] = "starttls",
-        [STATE_HANDSHAKE] = "tls", [STATE_IDLE] = "idle", [STATE_MAIL] = "mail", [STATE_RCPT] = "rcpt",
+        [STATE_HANDSHAKE] = "tls", [STATE_AUTH] = "auth", [STATE_IDLE] = "idle", [STATE_MAIL] = "mail", [STATE_RCPT] = "rcpt",
         [STATE_DATA] = "data", [STATE_BODY] = "body", [STATE_FINAL] = "final", [STATE_DROPPED] = "data",
         [STATE_RSET] = "rset", [STATE_QUIT] = "quit", [STATE_CLOSED] = "closed",
     };
@@ -134,7 +136,7 @@ static const struct { struct slice word; unsigned extension; } keywords[] = {
     {{"PIPELINING", 10}, SMTP_PIPELINING}, {{"SIZE", 4}, SMTP_SIZE},         {{"8BITMIME", 8}, SMTP_8BITMIME},
     {{"SMTPUTF8", 8}, SMTP_SMTPUTF8},      {{"CHUNKING", 8}, SMTP_CHUNKING}, {{"DSN", 3}, SMTP_DSN},
     {{"ENHANCEDSTATUSCODES", 19}, SMTP_ENHANCEDSTATUSCODES},                 {{"STARTTLS", 8}, SMTP_STARTTLS},
-    {{"AUTH", 4}, SMTP_AUTH},              {{"LIMITS", 6}, SMTP_LIMITS},     {{"REQUIRETLS", 10}, SMTP_REQUIRETLS},
+    {{"LIMITS", 6}, SMTP_LIMITS},          {{"REQUIRETLS", 10}, SMTP_REQUIRETLS},
 };
 
 static void read_limits(struct smtp_client *client, struct slice words) /* RFC 9422 */
@@ -152,12 +154,22 @@ static void read_limits(struct smtp_client *client, struct slice words) /* RFC 9
     }
 }
 
+static void add_mechanisms(struct smtp_client *client, struct slice words)
+{
+    client->offers |= SMTP_AUTH;
+    if (client->mechanisms.size)
+        buf_append_byte(&client->mechanisms, ' ');
+    buf_append(&client->mechanisms, slice_trim(words));
+}
+
 static void read_keyword(struct smtp_client *client, struct slice line)
 {
     struct slice rest = slice_trim(line);
     if (slice_starts_nocase(rest, SLICE("AUTH=")))
-        client->offers |= SMTP_AUTH; /* an old form that servers still have */
+        add_mechanisms(client, slice_from(rest, 5)); /* an old form that servers still have */
     struct slice word = slice_cut(&rest, ' ');
+    if (slice_equals_nocase(word, SLICE("AUTH")))
+        add_mechanisms(client, rest);
     for (size_t i = 0; i < COUNT_OF(keywords); i++)
         if (slice_equals_nocase(word, keywords[i].word))
             client->offers |= keywords[i].extension;
@@ -172,6 +184,25 @@ static void fail_without_tls(struct smtp_client *client)
     struct smtp_result result = {.kind = RESULT_DEFERRED, .stage = "starttls", .status = "4.7.4",
                                  .text = SLICE("TLS is required and the server does not offer it")};
     fail_connection(client, &result);
+}
+
+/* What the connection needs is there, but for AUTH. */
+static void be_ready(struct smtp_client *client)
+{
+    struct smtp_result result = {.kind = RESULT_DEFERRED, .stage = "auth", .status = "4.7.0"};
+    if (!client->options.wants_auth) {
+        client_enter(client, STATE_IDLE);
+        return;
+    }
+    result.text = client->is_secured ? SLICE("a user is configured and the server offers no AUTH")
+                                     : SLICE("a user is configured and there is no TLS: no password is sent in the clear");
+    if (!client->is_secured || !(client->offers & SMTP_AUTH)) {
+        fail_connection(client, &result);
+        return;
+    }
+    client_enter(client, STATE_AUTH);
+    client->auth = SMTP_AUTH_BEGIN;
+    client->want = WANT_AUTH;
 }
 
 static void on_ehlo(struct smtp_client *client)
@@ -189,6 +220,7 @@ static void on_ehlo(struct smtp_client *client)
     struct slice lines = buf_slice(&client->reply.text);
     (void)slice_cut(&lines, '\n');
     client->offers = 0;
+    buf_clear(&client->mechanisms);
     while (lines.size)
         read_keyword(client, slice_cut(&lines, '\n'));
     client->offers &= ~client->options.ignored;
@@ -199,7 +231,7 @@ static void on_ehlo(struct smtp_client *client)
     } else if (may_secure && client->options.tls == SMTP_TLS_MUST) {
         fail_without_tls(client);
     } else {
-        client_enter(client, STATE_IDLE);
+        be_ready(client);
     }
 }
 
@@ -207,10 +239,10 @@ static void on_helo(struct smtp_client *client)
 {
     if (client->reply.code / 100 != 2)
         refuse_connection(client);
-    else if (client->options.tls == SMTP_TLS_MUST)
+    else if (client->options.tls == SMTP_TLS_MUST && !client->is_secured)
         fail_without_tls(client);
     else
-        client_enter(client, STATE_IDLE);
+        be_ready(client);
 }
 
 static void on_starttls(struct smtp_client *client)
@@ -221,7 +253,95 @@ static void on_starttls(struct smtp_client *client)
         client->reply.code = 454;
         refuse_connection(client);
     } else {
-        client_enter(client, STATE_IDLE);
+        be_ready(client);
+    }
+}
+
+/* ---- AUTH (RFC 4954) ---- */
+
+void smtp_client_auth_begin(struct smtp_client *client, const char *mechanism, struct slice first, int64_t now_ms)
+{
+    CHECK(client->state == STATE_AUTH && client->want == WANT_AUTH && client->is_secured);
+    client->now_ms = now_ms;
+    buf_printf(&client->output, "AUTH %s", mechanism);
+    if (strlen(mechanism) + first.size + 8 > COMMAND_SIZE_MAX) { /* RFC 4954 4: then it goes behind an empty challenge */
+        buf_append(&client->held, first);
+    } else if (!slice_is_absent(first)) {
+        buf_append_byte(&client->output, ' ');
+        buf_append(&client->output, first.size ? first : SLICE("="));
+    }
+    buf_append_text(&client->output, "\r\n");
+    client_enter(client, STATE_AUTH);
+}
+
+void smtp_client_auth_respond(struct smtp_client *client, struct slice response, int64_t now_ms)
+{
+    CHECK(client->state == STATE_AUTH && client->want == WANT_AUTH);
+    client->now_ms = now_ms;
+    buf_append(&client->output, response);
+    buf_append_text(&client->output, "\r\n");
+    client_enter(client, STATE_AUTH);
+}
+
+void smtp_client_auth_cancel(struct smtp_client *client, const char *reason, int64_t now_ms)
+{
+    struct smtp_result result = {.kind = RESULT_DEFERRED, .stage = "auth", .status = "4.7.8", .text = slice_of(reason)};
+    if (client->auth == SMTP_AUTH_CHALLENGE) {
+        smtp_client_auth_respond(client, SLICE("*"), now_ms);
+        client->cancelled = reason;
+    } else {
+        client->now_ms = now_ms;
+        fail_connection(client, &result);
+    }
+}
+
+void smtp_client_auth_passed(struct smtp_client *client, int64_t now_ms)
+{
+    CHECK(client->state == STATE_AUTH && client->auth == SMTP_AUTH_CLAIMED);
+    client->now_ms = now_ms;
+    client->is_authenticated = true;
+    client_enter(client, STATE_IDLE);
+}
+
+static void ask_driver(struct smtp_client *client, enum smtp_auth auth)
+{
+    client_enter(client, STATE_AUTH);
+    client->auth = auth;
+    client->want = WANT_AUTH;
+}
+
+static void refuse_auth(struct smtp_client *client)
+{
+    struct smtp_result result;
+    fill(&client->arena, &client->reply, RESULT_DEFERRED, "auth", &result);
+    if (client->cancelled)
+        result.text = arena_copy(&client->arena, slice_of(client->cancelled));
+    if (client->reply.code / 100 != 4)
+        (void)snprintf(result.status, sizeof result.status, "4.7.8");
+    fail_connection(client, &result);
+}
+
+static void on_auth(struct smtp_client *client)
+{
+    int code = client->reply.code;
+    if (client->want == WANT_AUTH) { /* it answers what nobody said */
+        refuse_auth(client);
+        return;
+    }
+    if (code == 334 && !client->cancelled && client->held.size) {
+        buf_append(&client->output, buf_slice(&client->held));
+        buf_append_text(&client->output, "\r\n");
+        explicit_bzero(client->held.data, client->held.capacity);
+        buf_clear(&client->held);
+        client_enter(client, STATE_AUTH);
+    } else if (code == 334 && !client->cancelled) {
+        buf_clear(&client->challenge);
+        buf_append(&client->challenge, slice_trim(buf_slice(&client->reply.text)));
+        ask_driver(client, SMTP_AUTH_CHALLENGE);
+    } else if (code == 235 && !client->cancelled) {
+        ask_driver(client, SMTP_AUTH_CLAIMED);
+    } else {
+        refuse_auth(client);
     }
 }
 
@@ -394,7 +514,7 @@ void client_on_reply(struct smtp_client *client)
 {
     static void (*const handlers[])(struct smtp_client *client) = {
         [STATE_GREETING] = on_greeting, [STATE_EHLO] = on_ehlo,   [STATE_HELO] = on_helo,
-        [STATE_STARTTLS] = on_starttls, [STATE_HANDSHAKE] = on_unasked, [STATE_IDLE] = on_unasked,
+        [STATE_STARTTLS] = on_starttls, [STATE_HANDSHAKE] = on_unasked, [STATE_AUTH] = on_auth, [STATE_IDLE] = on_unasked,
         [STATE_MAIL] = on_mail,         [STATE_RCPT] = on_rcpt,   [STATE_DATA] = on_data,
         [STATE_BODY] = on_unasked,      [STATE_FINAL] = on_final, [STATE_DROPPED] = on_dropped,
         [STATE_RSET] = on_rset,         [STATE_QUIT] = on_quit,   [STATE_CLOSED] = on_unasked,

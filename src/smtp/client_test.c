@@ -188,6 +188,133 @@ static void connection_that_never_serves_says_why(void **state)
     }
 }
 
+/* ---- T10 ---- */
+
+#define SAID "220 hi\r\n"
+#define OFFER SAID "250-me\r\n250 AUTH PLAIN LOGIN\r\n"
+
+static void start_login(struct session *session)
+{
+    struct smtp_client_options options = {.helo_name = "me", .tls = SMTP_TLS_MUST, .is_implicit = true, .wants_auth = true,
+                                          .timeouts = {300, 300, 300, 300, 120, 180, 600, 30, 60}};
+    start(session, SMTP_TLS_MUST);
+    smtp_client_destroy(&session->client);
+    session->client = smtp_client_create(&options, 0);
+    assert_int_equal(smtp_client_want(session->client), WANT_TLS); /* before a word is read */
+    smtp_client_secured(session->client, 0);
+}
+
+static void T10_auth_comes_before_the_first_message(void **state)
+{
+    (void)state;
+    struct session session;
+    start_login(&session);
+    feed(&session, SLICE(SAID), 0);
+    feed(&session, SLICE("250-me\r\n250-AUTH=LOGIN\r\n250 AUTH SCRAM-SHA-1  PLAIN\r\n"), 1);
+    assert_int_equal(smtp_client_want(session.client), WANT_AUTH);
+    assert_int_equal(smtp_client_auth(session.client), SMTP_AUTH_BEGIN);
+    assert_true(slice_equals(smtp_client_mechanisms(session.client), SLICE("LOGIN SCRAM-SHA-1  PLAIN")));
+    smtp_client_auth_begin(session.client, "SCRAM-SHA-1", SLICE("Zmlyc3Q="), 0);
+    drive(&session);
+    feed(&session, SLICE("334 Y2hhbGxlbmdl\r\n"), 1);
+    assert_int_equal(smtp_client_auth(session.client), SMTP_AUTH_CHALLENGE);
+    assert_true(slice_equals(smtp_client_challenge(session.client), SLICE("Y2hhbGxlbmdl")));
+    smtp_client_auth_respond(session.client, SLICE("cmVzcG9uc2U="), 0);
+    drive(&session);
+    feed(&session, SLICE("235 2.7.0 in\r\n"), 1);
+    assert_int_equal(smtp_client_auth(session.client), SMTP_AUTH_CLAIMED);
+    smtp_client_auth_passed(session.client, 0);
+    drive(&session);
+    assert_string_equal(buf_text(&session.said), "EHLO me|AUTH SCRAM-SHA-1 Zmlyc3Q=|cmVzcG9uc2U=|MAIL FROM:<a@x> AUTH=<>|");
+    finish(&session);
+}
+
+static void T10_a_long_first_response_waits_for_an_empty_challenge(void **state)
+{
+    static char token[2000];
+    (void)state;
+    struct session session;
+    memset(token, 'A', sizeof token);
+    start_login(&session);
+    feed(&session, SLICE(SAID), 0);
+    feed(&session, SLICE("250-me\r\n250 AUTH XOAUTH2\r\n"), 0);
+    smtp_client_auth_begin(session.client, "XOAUTH2", slice_make(token, sizeof token), 0);
+    drive(&session);
+    assert_string_equal(buf_text(&session.said), "EHLO me|AUTH XOAUTH2|");
+    feed(&session, SLICE("334 \r\n"), 0);
+    assert_int_equal(smtp_client_want(session.client), WANT_READ);
+    assert_int_equal(session.said.size, strlen("EHLO me|AUTH XOAUTH2|") + sizeof token + 1);
+    finish(&session);
+}
+
+/* What comes behind `AUTH PLAIN =` or in its place. */
+static void T10_a_refusal_defers_and_keeps_its_code(void **state)
+{
+    static const struct { const char *ehlo, *answer; int code; const char *status; } cases[] = {
+        {"250 me\r\n", "", 0, "4.7.0"},
+        {"250 AUTH\r\n", "535 5.7.8 no\r\n", 535, "4.7.8"},
+        {"250 AUTH PLAIN\r\n", "535 no\r\n", 535, "4.7.8"},
+        {"250 AUTH PLAIN\r\n", "454 4.7.0 later\r\n", 454, "4.7.0"},
+        {"250 AUTH PLAIN\r\n", "421 4.3.0 bye\r\n", 421, "4.3.0"},
+        {"250 AUTH PLAIN\r\n", "250 what\r\n", 250, "4.7.8"},
+        {"250 AUTH PLAIN\r\n", "334 YQ==\r\n235 in\r\n", 235, "4.7.8"}, /* nobody had answered yet */
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct session session;
+        start_login(&session);
+        feed(&session, SLICE(SAID), 0);
+        feed(&session, SLICE("250-me\r\n"), 0);
+        feed(&session, slice_of(cases[i].ehlo), 0);
+        if (cases[i].answer[0]) {
+            smtp_client_auth_begin(session.client, "PLAIN", SLICE(""), 0);
+            drive(&session);
+            assert_string_equal(buf_text(&session.said), "EHLO me|AUTH PLAIN =|");
+            smtp_client_feed(session.client, slice_of(cases[i].answer), 0);
+        }
+        const struct smtp_result *failure = smtp_client_failure(session.client);
+        assert_int_equal(smtp_client_want(session.client), WANT_CLOSE);
+        assert_int_equal(failure->kind, RESULT_DEFERRED);
+        assert_int_equal(failure->code, cases[i].code);
+        assert_string_equal(failure->status, cases[i].status);
+        assert_string_equal(failure->stage, "auth");
+        assert_false(session.was_sent);
+        finish(&session);
+    }
+}
+
+static void T10_no_auth_without_tls(void **state)
+{
+    (void)state;
+    struct session session;
+    struct smtp_client_options options = {.helo_name = "me", .tls = SMTP_TLS_MAY, .wants_auth = true};
+    start(&session, SMTP_TLS_MAY);
+    smtp_client_destroy(&session.client);
+    session.client = smtp_client_create(&options, 0);
+    smtp_client_feed(session.client, SLICE(OFFER), 0);
+    assert_int_equal(smtp_client_want(session.client), WANT_CLOSE);
+    assert_string_equal(smtp_client_failure(session.client)->stage, "auth");
+    finish(&session);
+}
+
+static void T10_a_cancelled_exchange_ends_with_a_star(void **state)
+{
+    (void)state;
+    struct session session;
+    start_login(&session);
+    feed(&session, SLICE(SAID), 0);
+    feed(&session, SLICE("250-me\r\n250 AUTH LOGIN\r\n"), 0);
+    smtp_client_auth_begin(session.client, "LOGIN", SLICE_NONE, 0);
+    drive(&session);
+    feed(&session, SLICE("334 VXNlcm5hbWU6\r\n"), 0);
+    smtp_client_auth_cancel(session.client, "our reason", 0);
+    drive(&session);
+    smtp_client_feed(session.client, SLICE("501 5.7.0 cancelled\r\n"), 0);
+    assert_string_equal(buf_text(&session.said), "EHLO me|AUTH LOGIN|*|");
+    assert_true(slice_equals(smtp_client_failure(session.client)->text, SLICE("our reason")));
+    finish(&session);
+}
+
 static void pitfall_26_everything_is_forgotten_after_starttls(void **state)
 {
     (void)state;
@@ -280,6 +407,11 @@ int main(void)
         cmocka_unit_test(every_dialog_gives_each_recipient_its_result),
         cmocka_unit_test(T9_a_rehearsal_ends_with_rset),
         cmocka_unit_test(connection_that_never_serves_says_why),
+        cmocka_unit_test(T10_auth_comes_before_the_first_message),
+        cmocka_unit_test(T10_a_long_first_response_waits_for_an_empty_challenge),
+        cmocka_unit_test(T10_a_refusal_defers_and_keeps_its_code),
+        cmocka_unit_test(T10_no_auth_without_tls),
+        cmocka_unit_test(T10_a_cancelled_exchange_ends_with_a_star),
         cmocka_unit_test(pitfall_26_everything_is_forgotten_after_starttls),
         cmocka_unit_test(pitfall_28_too_large_and_20_smtputf8_fail_unsent),
         cmocka_unit_test(pitfall_22_final_dot_has_ten_minutes),

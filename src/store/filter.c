@@ -19,6 +19,7 @@ static const struct { const char *key; size_t offset; } text_fields[] = {
     {"domain", offsetof(struct store_filter, domain)},
     {"pickup", offsetof(struct store_filter, pickup_name)},
     {"message_id", offsetof(struct store_filter, message_id)},
+    {"status", offsetof(struct store_filter, status)},
 };
 static const struct { const char *key; size_t offset; } number_fields[] = { /* all of 64 bits */
     {"older_ms", offsetof(struct store_filter, older_than_ms)},

@@ -2,7 +2,7 @@
  * it, the relay reads it.
  *
  *   {"ids": ["0018f0…"], "sender": "*@a.b", "recipient": …, "domain": …, "pickup": …,
- *    "message_id": …, "older_ms": 7200000, "younger_ms": …, "larger": …,
+ *    "message_id": …, "status": "4.7.*", "older_ms": 7200000, "younger_ms": …, "larger": …,
  *    "state": "queued" | "held" | …, "not": true, "after": "0018f0…", "limit": 100}
  *
  * Fields that don't filter are left out; an unknown field is refused, since a filter that is not

@@ -91,7 +91,8 @@ static bool recipient_matches(const struct walk *walk, const struct found *found
 {
     const struct store_filter *f = walk->filter;
     bool is_match = found->is_match && (f->state < 0 || f->state == (int)r->state)
-                    && text_matches(f->recipient, r->address) && text_matches(f->domain, r->domain);
+                    && text_matches(f->recipient, r->address) && text_matches(f->domain, r->domain)
+                    && text_matches(f->status, r->last_status);
     return is_match != f->is_inverted;
 }
 

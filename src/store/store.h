@@ -95,7 +95,7 @@ struct store_due_cursor { int64_t next_ms; uint64_t message_id; unsigned number;
  * found if one of its recipients matches, and a verb changes only those that do. */
 struct store_filter {
     const uint64_t *ids; size_t id_count;
-    struct slice sender, recipient, domain, pickup_name, message_id; /* case-insensitive equality; "*" globs */
+    struct slice sender, recipient, domain, pickup_name, message_id, status /* of the last attempt */; /* case-insensitive equality; "*" globs */
     int64_t older_than_ms, younger_than_ms; /* ages before now_ms */
     int64_t now_ms;
     uint64_t larger_than;

@@ -168,7 +168,7 @@ postlog unix-dgram n - n - 1 postlogd
 class _Postfix:
     """A private Postfix in a temporary folder. Needs root, as Postfix does; the system's own is never touched."""
 
-    def __init__(self, more, start=True):
+    def __init__(self, more, start=True, services=""):
         user = pwd.getpwnam("nobody")
         self.base = pathlib.Path(tempfile.mkdtemp(prefix="mailroot-postfix-"))
         self.base.chmod(0o755)
@@ -182,7 +182,8 @@ class _Postfix:
         values = {"base": self.base, "address": self.address, "uid": user.pw_uid, "gid": user.pw_gid}
         (self.config / "main.cf").write_text(
             MAIN_CF.format(more=more.format(**values), origin="relay.test", **values))
-        (self.config / "master.cf").write_text(MASTER_CF.format(port=f"{self.address}:{self.port}"))
+        (self.config / "master.cf").write_text(
+            MASTER_CF.format(port=f"{self.address}:{self.port}") + services.format(**values))
         if start:
             self.command("postfix", "start")
 
@@ -204,8 +205,8 @@ class _Postfix:
 class PostfixReceiver(_Postfix):
     """Takes mail for everybody into one Maildir; a file a recipient."""
 
-    def __init__(self):
-        super().__init__(RECEIVER)
+    def __init__(self, more="", services=""):
+        super().__init__(RECEIVER + more, services=services)
 
     def files(self):
         folder = self.base / "mail" / "all" / "new"
