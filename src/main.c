@@ -24,6 +24,7 @@ const struct command command_table[] = {
     {"sendmail", command_sendmail, "submit a ready message, sendmail(1)-compatible", "[-t] [-i] [-f SENDER] [RECIPIENT...] | -bp | -bi | -bv | -q"},
     {"sink", command_sink, "a catch-all SMTP server for tests", "[--listen ADDRESS:PORT] [--dir DIR]"},
     {"status", command_status, "the relay and its queue at a glance; a probe by its exit code", "[--ready|--live]"},
+    {"suppress", command_suppress, "addresses that nothing is sent to", "list | add ADDRESS... | remove ADDRESS..."},
     {"trace", command_trace, "all that happened to a message", "NAME|MESSAGE-ID|QUEUE-ID|RECIPIENT..."},
     {"wait", command_wait, "wait for a pickup file's outcome", "NAME [--timeout 60s]"},
     {NULL, NULL, NULL, NULL},

@@ -48,6 +48,7 @@ int command_rehearse(int argc, char **argv);
 int command_route(int argc, char **argv);
 int command_explain(int argc, char **argv);
 int command_queue(int argc, char **argv);
+int command_suppress(int argc, char **argv);
 int command_trace(int argc, char **argv);
 int command_wait(int argc, char **argv);
 int command_status(int argc, char **argv);

@@ -162,6 +162,7 @@ struct config {
     } smtp;
     struct { bool is_on; char *ca_file; int port; int64_t timeout_ms; } mta_sts;
     struct { char *copy_to; char *from; uint64_t returned_size; } bounce;
+    struct { bool is_on; int64_t expire_ms; } suppress; /* hard bounces feed the list (outcome/suppressed.h) */
     struct { char *file; bool is_stdout; uint64_t rotate_size; int keep; } events; /* file "" = none */
     struct { bool is_on; char *dir; } receipts;
     struct {

@@ -122,6 +122,8 @@ const struct config_key config_keys[] = {
     {"bounce.copy_to", KEY_TEXT, AT(bounce.copy_to), 0, 0, NULL, NULL},
     {"bounce.from", KEY_TEXT, AT(bounce.from), 0, 0, NULL, NULL},
     {"bounce.returned_size", KEY_SIZE, AT(bounce.returned_size), 0, 100 * MB, "50KB", NULL},
+    {"suppress.enabled", KEY_BOOL, AT(suppress.is_on), 0, 0, "false", NULL},
+    {"suppress.expire", KEY_DURATION, AT(suppress.expire_ms), 0, 3650 * DAY_MS, "180d", NULL},
     {"events.file", KEY_TEXT, AT(events.file), 0, 0, "Log/events.jsonl", NULL},
     {"events.stdout", KEY_BOOL, AT(events.is_stdout), 0, 0, "false", NULL},
     {"events.rotate_size", KEY_SIZE, AT(events.rotate_size), 0, 1024 * 1024 * MB, "100MB", NULL},

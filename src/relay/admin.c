@@ -166,6 +166,7 @@ static void tell_status(struct relay *relay, struct control_question *question, 
     json_object_set_new(answer, "deferred", json_integer((json_int_t)relay->deferred));
     json_object_set_new(answer, "bounced", json_integer((json_int_t)relay->bounced));
     json_object_set_new(answer, "commits", json_integer((json_int_t)counts.commits));
+    paces_tell(relay, answer);
     json_object_set_new(answer, "active", json_integer((json_int_t)HASH_COUNT(relay->items)));
     json_object_set_new(answer, "sites", json_integer((json_int_t)HASH_COUNT(relay->sites)));
     json_object_set_new(answer, "connections", json_integer((json_int_t)relay->connection_count));

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "os/clock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -64,6 +65,22 @@ static void on_route(void *arg, struct route *route)
     settle_add(settle_gathered(item), recipient, &attempt);
 }
 
+/* Its outcome, if nothing is sent to it. */
+static bool is_suppressed(struct item *item, unsigned recipient)
+{
+    char time[25], text[500];
+    struct slice address = item->queued->recipients[recipient].address;
+    const struct suppression *entry = suppressed_find(item->relay->suppressed, address, clock_wall_ms());
+    if (!entry)
+        return false;
+    clock_rfc3339(entry->added_ms, time);
+    (void)snprintf(text, sizeof text, "nothing is sent there since %.10s: %s", time, entry->words);
+    struct attempt attempt = {.kind = RESULT_FAILED, .stage = "suppressed", .status = SLICE("5.1.1"), .text = slice_of(text),
+                              .connect_ms = -1, .transaction_ms = -1};
+    settle_add(settle_gathered(item), recipient, &attempt);
+    return true;
+}
+
 void item_start(struct relay *relay, struct queued *queued)
 {
     struct item *item = mem_alloc(sizeof *item);
@@ -78,6 +95,8 @@ void item_start(struct relay *relay, struct queued *queued)
     }
     HASH_ADD(hh, relay->items, id, sizeof item->id, item);
     for (size_t i = 0; i < queued->recipient_count; i++) {
+        if (is_suppressed(item, (unsigned)i))
+            continue;
         struct lookup *lookup = mem_alloc(sizeof *lookup);
         *lookup = (struct lookup){item, (unsigned)i};
         route_lookup(relay->router, queued->recipients[i].domain, queued->recipients[i].route, on_route,

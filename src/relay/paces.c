@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { PACES_MAX = 20000, WRITE_AFTER_S = 2, FILE_SIZE_MAX = 64 * 1024 * 1024 };
+enum { PACES_MAX = 20000, WRITE_AFTER_S = 2, TOLD_MAX = 100, FILE_SIZE_MAX = 64 * 1024 * 1024 };
 
 static void drop(struct relay *relay, struct pace *pace)
 {
@@ -127,6 +127,29 @@ void paces_load(struct relay *relay)
     buf_finish(&text);
     buf_finish(&path);
     buf_finish(&name);
+}
+
+/* What was learnt, for people. */
+void paces_tell(struct relay *relay, json_t *answer)
+{
+    struct pace *pace, *next;
+    int64_t now_ms = clock_wall_ms();
+    json_t *all = json_array();
+    HASH_ITER(hh, relay->paces, pace, next) {
+        bool is_resting = pace->rests_until_ms > now_ms, is_ipv4 = pace->no_ipv6_until_ms > now_ms;
+        if ((!pace->connections && !pace->interval_ms && !is_resting && !is_ipv4) || json_array_size(all) >= TOLD_MAX)
+            continue;
+        char until[25];
+        json_t *one = json_pack("{s:s, s:I, s:I, s:b, s:s}", "site", pace->name, "connections", (json_int_t)pace->connections,
+                                "interval_ms", (json_int_t)pace->interval_ms, "ipv4_alone", is_ipv4, "cause", pace->cause);
+        if (is_resting) {
+            clock_rfc3339(pace->rests_until_ms, until);
+            json_object_set_new(one, "rests_until", json_string(until));
+        }
+        if (one)
+            json_array_append_new(all, one);
+    }
+    json_object_set_new(answer, "paced", all);
 }
 
 void paces_changed(struct relay *relay)

@@ -383,6 +383,11 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
     relay->wake = evtimer_new(parts->base, on_wake, relay);
     if (!relay->soon || !relay->wake)
         mem_exhausted(sizeof *relay);
+    relay->suppressed = suppressed_open(parts->queue_dir, parts->config->suppress.expire_ms, error);
+    if (!relay->suppressed) {
+        relay_destroy(&relay);
+        return NULL;
+    }
     paces_load(relay);
     relay->tls = tls_open(relay->config, error);
     relay->router = relay->tls && login_open_all(relay, error) ? router_create(parts->base, parts->config, error) : NULL;
@@ -436,6 +441,7 @@ void relay_destroy(struct relay **relay)
     HASH_ITER(hh, r->items, item, next_item)
         item_destroy(item);
     paces_close(r);
+    suppressed_close(&r->suppressed);
     HASH_ITER(hh, r->marks, mark, next_mark) {
         HASH_DEL(r->marks, mark);
         free(mark);

@@ -15,6 +15,7 @@
 #include "base/arena.h"
 #include "config/replies.h"
 #include "relay/login.h"
+#include "outcome/suppressed.h"
 #include "relay/pace.h"
 #include "relay/relay.h"
 #include "relay/tls.h"
@@ -133,6 +134,7 @@ struct relay {
     struct host_mark *marks;
     struct pace *paces;
     struct event *pace_timer;  /* they changed and are about to be written */
+    struct suppressed *suppressed;
     struct source_state *sources; /* as config->sources */
     size_t source_turn;
     uint64_t content_size;
@@ -224,6 +226,7 @@ void site_leave_ipv6(struct site *site, const struct attempt *attempt);
 /* paces.c */
 struct pace *pace_get(struct relay *relay, const char *name);
 void paces_load(struct relay *relay);
+void paces_tell(struct relay *relay, json_t *answer); /* "paced": what was learnt */
 void paces_changed(struct relay *relay); /* is written soon */
 void paces_close(struct relay *relay);
 

@@ -115,6 +115,22 @@ static void add_badmail(struct settle *settle, const struct store_recipient *rec
     buf_finish(&all);
 }
 
+/* A hard bounce feeds the list, if that is wished. */
+static void suppress(struct settle *settle, const struct store_recipient *recipient, const struct attempt *attempt)
+{
+    struct error error;
+    if (!settle->relay->config->suppress.is_on || !attempt->class || !attempt->class->is_address_bad || attempt->code < 500)
+        return;
+    struct suppression entry = {arena_text(&settle->arena, recipient->address), attempt->class->name,
+                                arena_text(&settle->arena, attempt->text), clock_wall_ms()};
+    if (suppressed_add(settle->relay->suppressed, &entry, &error))
+        return;
+    struct event event = EVENT(EVENT_WARNING);
+    event.id = settle->item->id;
+    event.reason = slice_of(error.text);
+    event_put(settle->relay->parts.log, &event);
+}
+
 static void fail(struct settle *settle, const struct store_recipient *recipient, const struct attempt *attempt,
                  const struct store_settlement *settlement)
 {
@@ -220,6 +236,7 @@ void settle_add(struct settle *settle, unsigned number, const struct attempt *at
             add_notice(settle, attempt->is_final ? DSN_DELIVERED : DSN_RELAYED, recipient, attempt, settlement);
     } else if (attempt->kind == RESULT_FAILED) {
         settlement->state = STATE_BOUNCED;
+        suppress(settle, recipient, attempt);
         fail(settle, recipient, attempt, settlement);
     } else {
         defer(settle, recipient, attempt, settlement);

@@ -109,6 +109,8 @@ def test_too_much_means_fewer_connections_a_rest_and_a_slow_way_back(relay_to, m
     paced = relay.wait_event("paced")
     assert paced["class"] == "throttled" and "unusual rate" in paced["reply"] and "rests for 1m" in paced["note"], paced
     assert relay.wait_event("deferred", pickup="much.eml")["class"] == "throttled"
+    told, = relay.status()["paced"]
+    assert "unusual rate" in told["cause"] and told["rests_until"]
     state, = kept_when_written(relay).values()
     assert state["connections"] >= 1 and state["rests_until_ms"] > time.time() * 1000
     assert "unusual rate" in state["cause"]
@@ -204,3 +206,39 @@ def test_sources_by_sender_each_with_their_own_limits(relay_to, make_server):
     assert peers["d@shop.test"] == two and peers["f@else.test"] == other
     hello = [session.commands[0] for session in server.sessions if session.peer == one]
     assert hello[0] == "EHLO out1.news.test"
+
+
+def test_hard_bounces_feed_the_suppression_list_if_wished(relay_to, make_server):
+    server = make_server([("RCPT TO:<gone", "550 5.1.1 User unknown"), ("RCPT TO:<full", "550 5.2.2 Mailbox full")])
+    relay = relay_to(server, {**MINUTES, "suppress": {"enabled": True}})
+    relay.drop("first.eml", mail.message(to="gone@x.test, full@x.test, good@x.test"))
+    relay.wait_events("bounced", 2)
+    asked = len(server.said("RCPT TO:<gone"))
+    relay.drop("second.eml", mail.message(to="Gone@x.test, full@x.test, good@x.test"))
+    event = relay.wait_event("bounced", to="Gone@x.test", pickup="second.eml")
+    assert event["stage"] == "suppressed" and "User unknown" in event["reason"] and event["status"] == "5.1.1"
+    assert relay.wait_event("bounced", to="full@x.test", pickup="second.eml")["stage"] == "rcpt"
+    assert len(server.said("RCPT TO:<gone")) == asked
+    entry, = relay.run("suppress", "list", "--json", check=0, json_out=True)
+    assert entry["address"] == "gone@x.test" and entry["class"] == "unknown-user"
+    relay.run("suppress", "remove", "GONE@x.test", check=0)
+    relay.wait_events("delivered", 2, to="good@x.test")
+    relay._wait(lambda: relay.send("third.eml", mail.message(to="gone@x.test"), "bounced")["stage"] == "rcpt"
+                or relay._events.clear(), "the relay to see the change", 10)
+
+
+def test_the_list_is_kept_by_hand_with_or_without_a_relay(relay_to, make_server):
+    server = make_server()
+    relay = relay_to(server, {**MINUTES, "suppress": {"expire": "1h"}})
+    relay.stop()
+    relay.run("suppress", "add", "a@x.test", "b@x.test", check=0)
+    relay.run("suppress", "add", "nobody", check=65)
+    relay.run("suppress", "remove", "c@x.test", check=65)
+    with open(relay.root / "Queue" / "suppressed", "a") as file:
+        file.write("+old@x.test\t1000\toperator\tlong ago\nnonsense\n+torn@x.test\t17")
+    relay.start()
+    relay.drop("list.eml", mail.message(to="a@x.test, c@x.test, old@x.test"))
+    relay.wait_event("bounced", to="a@x.test", stage="suppressed")
+    relay.wait_events("delivered", 2)
+    relay.run("suppress", "add", "d@x.test", check=0)  # behind a line that was cut
+    assert len(relay.run("suppress", "list", check=0).stdout.splitlines()) == 3
