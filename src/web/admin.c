@@ -70,6 +70,32 @@ json_t *admin_body(const struct request *request, struct answer *answer)
     return NULL;
 }
 
+static unsigned type_of(const json_t *value)
+{
+    return json_is_string(value) ? ADMIN_TEXT : json_is_array(value) ? ADMIN_LIST : json_is_object(value) ? ADMIN_OBJECT
+           : json_is_boolean(value) ? ADMIN_BOOL : 0;
+}
+
+bool admin_check_fields(const json_t *body, const struct admin_field *known, size_t count, struct error *error)
+{
+    static const char *const words[] = {[ADMIN_TEXT] = "text", [ADMIN_LIST] = "a list", [ADMIN_TEXT | ADMIN_LIST] = "text or a list",
+                                        [ADMIN_OBJECT] = "an object", [ADMIN_BOOL] = "true or false"};
+    const char *key;
+    json_t *value;
+    if (!json_is_object(body))
+        return error_set(error, "an object was expected");
+    json_object_foreach((json_t *)(uintptr_t)body, key, value) {
+        size_t i = 0;
+        while (i < count && strcmp(key, known[i].name) != 0)
+            i++;
+        if (i == count)
+            return error_set(error, "\"%s\": no such field", key);
+        if (!(type_of(value) & known[i].types))
+            return error_set(error, "%s: %s was expected", key, words[known[i].types]);
+    }
+    return true;
+}
+
 static void put_file(struct answer *answer, const char *type, const char *text)
 {
     answer->status = 200;

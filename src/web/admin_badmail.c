@@ -136,9 +136,15 @@ void admin_badmail_resubmit(struct admin *admin, struct request *request, struct
     char name[PICKUP_WRITER_NAME_SIZE];
     struct error error;
     struct buf message = {0};
+    static const struct admin_field known[] = {{"message", ADMIN_TEXT}};
     json_t *body = admin_body(request, answer);
     if (!body)
         return;
+    if (!admin_check_fields(body, known, COUNT_OF(known), &error)) {
+        answer_json_error(answer, 422, error.text);
+        json_decref(body);
+        return;
+    }
     const json_t *mended = json_object_get(body, "message");
     int fd = is_name(rest) ? open_folder(admin, answer) : -1;
     bool is_there = fd >= 0 && read_file(fd, rest, ".BAD", RESUBMITTED_MAX, &message);

@@ -33,6 +33,11 @@ typedef void admin_fn(struct admin *admin, struct request *request, struct slice
 void admin_put_json(struct answer *answer, unsigned status, json_t *value); /* takes the value over */
 json_t *admin_body(const struct request *request, struct answer *answer);   /* NULL: answered with 400 */
 
+enum { ADMIN_TEXT = 1, ADMIN_LIST = 2, ADMIN_OBJECT = 4, ADMIN_BOOL = 8 };
+struct admin_field { const char *name; unsigned types; };
+/* Every member of the object is one of these, and of its type; else what was expected. */
+MUST_USE bool admin_check_fields(const json_t *body, const struct admin_field *known, size_t count, struct error *error);
+
 /* admin_queue.c; `rest` is what stands behind the route's path */
 admin_fn admin_status, admin_destinations, admin_graph, admin_search, admin_story, admin_change, admin_trace, admin_domains, admin_ready,
     admin_metrics;

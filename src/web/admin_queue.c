@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { KEPT_MS = 1000, KEPT_TIMES = 10, EVENTS_MAX = 500, LISTED_MAX = 100 };
+enum { KEPT_MS = 1000, KEPT_TIMES = 10, EVENTS_MAX = 500, LISTED = 100 };
 
 /* NULL: answered with 502 or 503. `request` is taken over. */
 static json_t *ask_relay(struct admin *admin, json_t *request, struct answer *answer)
@@ -101,7 +101,7 @@ void admin_graph(struct admin *admin, struct request *request, struct slice rest
 static json_t *filter_of_query(const struct request *request, json_t *filter)
 {
     static const char *const texts[] = {"sender", "recipient", "domain", "pickup", "message_id", "state", "after"};
-    uint64_t limit = LISTED_MAX;
+    uint64_t limit = LISTED;
     struct slice given = request_argument(request, "limit");
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         struct slice text = request_argument(request, texts[i]);
@@ -111,8 +111,8 @@ static json_t *filter_of_query(const struct request *request, json_t *filter)
     struct slice id = request_argument(request, "id");
     if (id.size)
         json_object_set_new(filter, "ids", json_pack("[s%]", id.data, id.size));
-    if (!slice_is_absent(given) && (!slice_to_u64(given, &limit) || limit == 0 || limit > 500))
-        limit = LISTED_MAX;
+    if (!slice_is_absent(given) && !slice_to_u64(given, &limit))
+        limit = 0; /* which no filter may say */
     json_object_set_new(filter, "limit", json_integer((json_int_t)limit));
     return filter;
 }
@@ -140,12 +140,18 @@ static bool names_something(const json_t *filter)
 void admin_change(struct admin *admin, struct request *request, struct slice rest, struct answer *answer)
 {
     (void)rest;
+    static const struct admin_field known[] = {
+        {"verb", ADMIN_TEXT}, {"filter", ADMIN_OBJECT}, {"all", ADMIN_BOOL}, {"route", ADMIN_TEXT}};
+    struct error error;
     json_t *body = admin_body(request, answer);
     if (!body)
         return;
     json_t *filter = json_object_get(body, "filter");
-    json_t *given = filter && json_is_object(filter) ? json_deep_copy(filter) : json_object();
-    if (!names_something(given) && !json_is_true(json_object_get(body, "all"))) {
+    json_t *given = filter ? json_deep_copy(filter) : json_object();
+    if (!admin_check_fields(body, known, COUNT_OF(known), &error)) {
+        answer_json_error(answer, 422, error.text);
+        json_decref(given);
+    } else if (!names_something(given) && !json_is_true(json_object_get(body, "all"))) {
         answer_json_error(answer, 422, "a filter was expected that names something, or \"all\": true");
         json_decref(given);
     } else {

@@ -77,14 +77,16 @@ struct sending {
     struct submission_recipient recipients[RECIPIENTS_MAX];
     size_t recipient_count;
     struct slice sender;
-    struct letter_file files[FILES_MAX];
+    struct address to[RECIPIENTS_MAX], cc[RECIPIENTS_MAX];
+    struct compose_file files[FILES_MAX];
     struct letter letter;
 };
 
-static bool add_recipients(struct sending *sending, struct slice text, struct slice *ret_header, struct error *error)
+/* `shown` gets them too, unless it is NULL; it has room for all. */
+static bool add_recipients(struct sending *sending, struct slice text, struct address_list *shown, struct error *error)
 {
     struct address_list list;
-    if (!address_list_parse(sending->arena, form_mail_one_line(sending->arena, text), RECIPIENTS_MAX, &list, error))
+    if (!address_list_parse(sending->arena, letter_one_line(sending->arena, text), RECIPIENTS_MAX, &list, error))
         return false;
     if (list.fault_count)
         return error_set(error, "\"%.*s\": %s", SLICE_FMT(list.faults[0].text), list.faults[0].reason);
@@ -92,26 +94,23 @@ static bool add_recipients(struct sending *sending, struct slice text, struct sl
         if (sending->recipient_count == RECIPIENTS_MAX)
             return error_set(error, "more than %d recipients", RECIPIENTS_MAX);
         address_qualify(sending->arena, slice_of(sending->config->default_domain), &list.items[i]);
-        struct slice address = list.items[i].text;
-        sending->recipients[sending->recipient_count++].address = address;
-        struct slice mailbox = letter_mailbox(sending->arena, list.items[i].display, address);
-        if (ret_header)
-            *ret_header = slice_is_absent(*ret_header)
-                              ? mailbox : arena_printf(sending->arena, "%.*s, %.*s", SLICE_FMT(*ret_header), SLICE_FMT(mailbox));
+        sending->recipients[sending->recipient_count++].address = list.items[i].text;
+        if (shown)
+            shown->items[shown->count++] = list.items[i];
     }
     return true;
 }
 
 /* "a@b, c@d" or ["a@b", "c@d"] */
-static bool read_list(struct sending *sending, const json_t *value, struct slice *ret_header, struct error *error)
+static bool read_list(struct sending *sending, const json_t *value, struct address_list *shown, struct error *error)
 {
     if (json_is_string(value))
-        return add_recipients(sending, slice_make(json_string_value(value), json_string_length(value)), ret_header, error);
+        return add_recipients(sending, slice_make(json_string_value(value), json_string_length(value)), shown, error);
     for (size_t i = 0; i < json_array_size(value); i++) {
         const json_t *one = json_array_get(value, i);
         if (!json_is_string(one))
             return error_set(error, "an address is no text");
-        if (!add_recipients(sending, slice_make(json_string_value(one), json_string_length(one)), ret_header, error))
+        if (!add_recipients(sending, slice_make(json_string_value(one), json_string_length(one)), shown, error))
             return false;
     }
     return true;
@@ -119,21 +118,22 @@ static bool read_list(struct sending *sending, const json_t *value, struct slice
 
 static bool read_files(struct sending *sending, const json_t *list, struct error *error)
 {
+    static const struct admin_field known[] = {{"name", ADMIN_TEXT}, {"type", ADMIN_TEXT}, {"content", ADMIN_TEXT}};
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *one = json_array_get(list, i);
+        if (!admin_check_fields(one, known, COUNT_OF(known), error))
+            return error_prefix(error, "attachments");
         const char *name = json_string_value(json_object_get(one, "name"));
         const char *content = json_string_value(json_object_get(one, "content"));
-        struct letter_file *file = &sending->files[sending->letter.file_count];
         if (i == FILES_MAX || !name || !content)
             return error_set(error, "attachments: at most %d, each with name and content (base64)", FILES_MAX);
         struct buf octets = {0};
         if (!base64_decode(slice_of(content), &octets))
             return error_set(error, "attachments: \"%s\" is no base64", name);
-        file->content = arena_copy(sending->arena, buf_slice(&octets));
+        sending->files[sending->letter.file_count++] =
+            letter_file(sending->arena, slice_of(name), slice_of(json_string_value(json_object_get(one, "type"))),
+                        arena_copy(sending->arena, buf_slice(&octets)));
         buf_finish(&octets);
-        file->name = slice_of(name);
-        file->type = slice_of(json_string_value(json_object_get(one, "type")));
-        sending->letter.file_count++;
     }
     sending->letter.files = sending->files;
     return true;
@@ -145,54 +145,44 @@ static struct slice text_of(const json_t *body, const char *key)
     return json_is_string(value) ? slice_make(json_string_value(value), json_string_length(value)) : SLICE_NONE;
 }
 
-static bool read_from(struct sending *sending, struct slice from, struct error *error)
+static bool read_one(struct sending *sending, const char *what, struct slice text, struct address_list *ret_list, struct error *error)
 {
-    struct address_list list;
-    if (slice_is_absent(from))
-        return error_set(error, "from: an address was expected");
-    if (!address_list_parse(sending->arena, form_mail_one_line(sending->arena, from), 2, &list, error) || list.count != 1)
-        return error_set(error, "from: one address was expected");
-    address_qualify(sending->arena, slice_of(sending->config->default_domain), &list.items[0]);
-    sending->sender = list.items[0].text;
-    sending->letter.from = letter_mailbox(sending->arena, list.items[0].display, sending->sender);
+    if (!address_list_parse(sending->arena, letter_one_line(sending->arena, text), 2, ret_list, error) || ret_list->count != 1
+        || ret_list->fault_count)
+        return error_set(error, "%s: one address was expected", what);
+    address_qualify(sending->arena, slice_of(sending->config->default_domain), &ret_list->items[0]);
     return true;
 }
 
-static bool read_reply_to(struct sending *sending, struct slice text, struct error *error)
+static bool set_sender(struct sending *sending)
 {
-    struct address_list list;
-    if (slice_is_absent(text))
-        return true;
-    if (!address_list_parse(sending->arena, form_mail_one_line(sending->arena, text), 2, &list, error) || list.count != 1)
-        return error_set(error, "reply_to: one address was expected");
-    address_qualify(sending->arena, slice_of(sending->config->default_domain), &list.items[0]);
-    sending->letter.reply_to = letter_mailbox(sending->arena, list.items[0].display, list.items[0].text);
+    sending->sender = sending->letter.from.items[0].text;
     return true;
 }
 
 static bool read_fields(struct sending *sending, const json_t *body, struct error *error)
 {
-    static const char *const known[] = {"from", "to", "cc", "bcc", "reply_to", "subject", "text", "html", "attachments"};
+    static const struct admin_field known[] = {
+        {"from", ADMIN_TEXT}, {"to", ADMIN_TEXT | ADMIN_LIST}, {"cc", ADMIN_TEXT | ADMIN_LIST}, {"bcc", ADMIN_TEXT | ADMIN_LIST},
+        {"reply_to", ADMIN_TEXT}, {"subject", ADMIN_TEXT}, {"text", ADMIN_TEXT}, {"html", ADMIN_TEXT}, {"attachments", ADMIN_LIST}};
     struct letter *letter = &sending->letter;
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)body, key, value) {
-        bool is_known = false;
-        for (size_t i = 0; i < COUNT_OF(known); i++)
-            is_known = is_known || strcmp(key, known[i]) == 0;
-        if (!is_known)
-            return error_set(error, "\"%s\": no such field", key);
-    }
+    if (!admin_check_fields(body, known, COUNT_OF(known), error))
+        return false;
     letter->subject = text_of(body, "subject");
     letter->text = text_of(body, "text");
     letter->html = text_of(body, "html");
     if (slice_is_absent(letter->text) && slice_is_absent(letter->html))
         letter->text = SLICE("");
-    return read_from(sending, text_of(body, "from"), error) && read_reply_to(sending, text_of(body, "reply_to"), error)
+    struct slice reply_to = text_of(body, "reply_to");
+    letter->to.items = sending->to;
+    letter->cc.items = sending->cc;
+    return read_one(sending, "from", text_of(body, "from"), &letter->from, error)
+           && (slice_is_absent(reply_to) || read_one(sending, "reply_to", reply_to, &letter->reply_to, error))
            && read_list(sending, json_object_get(body, "to"), &letter->to, error)
            && read_list(sending, json_object_get(body, "cc"), &letter->cc, error)
            && read_list(sending, json_object_get(body, "bcc"), NULL, error)
            && read_files(sending, json_object_get(body, "attachments"), error)
+           && set_sender(sending)
            && (sending->recipient_count || error_set(error, "to, cc or bcc: an address was expected"));
 }
 
@@ -214,7 +204,7 @@ static bool send_fields(struct sending *sending, const struct request *request, 
     json_t *body = json_loadb(buf_slice(&request->body).data, request->body.size, JSON_REJECT_DUPLICATES, NULL);
     *ret_status = 422;
     bool is_done = (json_is_object(body) || error_set(error, "a JSON object was expected"))
-                   && read_fields(sending, body, error) && letter_compose(&sending->letter, &message, error)
+                   && read_fields(sending, body, error) && letter_compose(sending->arena, &sending->letter, &message, error)
                    && submit(sending, buf_slice(&message), name, error, ret_status);
     buf_finish(&message);
     json_decref(body);

@@ -282,14 +282,22 @@ static struct slice cut_subject(struct slice subject)
     return slice_first(subject, size);
 }
 
-static bool read_visitor(const struct posting *posting, struct slice *ret_address)
+static void read_visitor(const struct posting *posting, struct address_list *ret_list)
 {
-    struct address address;
-    struct error error;
-    struct slice typed = posting->form->reply_to ? slice_trim(value_of(posting, slice_of(posting->form->reply_to))) : SLICE("");
-    bool is_address = typed.size && address_parse(posting->arena, typed, &address, &error) && address.domain.size;
-    *ret_address = is_address ? address.text : SLICE_NONE;
-    return is_address;
+    struct slice typed = posting->form->reply_to ? value_of(posting, slice_of(posting->form->reply_to)) : SLICE("");
+    form_mail_one_address(posting->arena, typed, ret_list);
+    if (ret_list->count && ret_list->items[0].domain.size == 0)
+        ret_list->count = 0;
+}
+
+static void attach_files(const struct posting *posting, struct letter *letter)
+{
+    letter->files = arena_alloc(posting->arena, (posting->body.files + 1) * sizeof *letter->files);
+    for (size_t i = 0; i < posting->body.count; i++) {
+        const struct form_field *field = &posting->body.fields[i];
+        if (!slice_is_absent(field->file_name) && (field->file_name.size || field->value.size))
+            letter->files[letter->file_count++] = letter_file(posting->arena, field->file_name, field->type, field->value);
+    }
 }
 
 static bool send_mail(const struct posting *posting, struct error *error)
@@ -298,28 +306,22 @@ static bool send_mail(const struct posting *posting, struct error *error)
     struct results results;
     struct buf all = {0};
     struct letter letter = {0}, answer = {.is_auto_reply = true};
-    struct letter_file *files = arena_alloc(posting->arena, (posting->body.files + 1) * sizeof *files);
     gather_fields(posting, &results);
     results_put(&results, RESULTS_PRE, true, &all);
     struct slice text = arena_copy(posting->arena, buf_slice(&all));
     buf_finish(&all);
-    for (size_t i = 0; i < posting->body.count; i++) {
-        const struct form_field *field = &posting->body.fields[i];
-        if (!slice_is_absent(field->file_name) && (field->file_name.size || field->value.size))
-            files[letter.file_count++] = (struct letter_file){field->file_name, field->type, field->value};
-    }
-    letter.files = files;
-    bool has_visitor = read_visitor(posting, &letter.reply_to);
-    letter.subject = cut_subject(form_mail_one_line(posting->arena, form->subject ? fill(posting, form->subject, SLICE(""))
-                                                                                  : slice_of(form->name)));
+    attach_files(posting, &letter);
+    read_visitor(posting, &letter.reply_to);
+    letter.subject = cut_subject(letter_one_line(posting->arena, form->subject ? fill(posting, form->subject, SLICE(""))
+                                                                               : slice_of(form->name)));
     letter.text = form->text ? fill(posting, form->text, text) : text;
     if (!form_mail_submit(posting->arena, posting->endpoints->config, slice_of(form->to), &letter, error))
         return false;
     answer.subject = slice_of(form->auto_subject ? form->auto_subject : "Thank you");
     answer.text = slice_of(form->auto_answer);
     struct error unsaid; /* the visitor's words are kept: that the answer to them isn't does no harm */
-    if (form->auto_answer && has_visitor)
-        (void)!form_mail_submit(posting->arena, posting->endpoints->config, letter.reply_to, &answer, &unsaid);
+    if (form->auto_answer && letter.reply_to.count)
+        (void)!form_mail_submit(posting->arena, posting->endpoints->config, letter.reply_to.items[0].text, &answer, &unsaid);
     return true;
 }
 

@@ -5,64 +5,49 @@
 
 enum { RECIPIENTS_MAX = 100, SUBJECT_SIZE_MAX = 500 };
 
-struct slice form_mail_one_line(struct arena *arena, struct slice text)
+/* The addresses of a list, qualified; what can't be read is left out. */
+static void read_addresses(struct arena *arena, const struct config *config, struct slice text, struct address_list *ret_list)
 {
-    char *out = arena_text(arena, text);
-    for (size_t i = 0; i < text.size; i++)
-        if ((unsigned char)out[i] < 0x20 || out[i] == 0x7f)
-            out[i] = ' ';
-    return slice_trim(slice_make(out, text.size));
-}
-
-/* "a@b" of a list of addresses, qualified; what can't be read is left out. */
-static size_t read_addresses(struct arena *arena, const struct config *config, struct slice text, struct slice **ret_list)
-{
-    struct address_list list;
     struct error error;
-    *ret_list = arena_alloc(arena, RECIPIENTS_MAX * sizeof **ret_list);
-    if (!address_list_parse(arena, form_mail_one_line(arena, text), RECIPIENTS_MAX, &list, &error))
-        return 0;
-    for (size_t i = 0; i < list.count; i++) {
-        address_qualify(arena, slice_of(config->default_domain), &list.items[i]);
-        (*ret_list)[i] = list.items[i].text;
-    }
-    return list.count;
-}
-
-static struct slice join(struct arena *arena, const struct slice *list, size_t count)
-{
-    struct slice joined = SLICE("");
-    for (size_t i = 0; i < count; i++)
-        joined = arena_printf(arena, "%.*s%s%.*s", SLICE_FMT(joined), i ? ", " : "", SLICE_FMT(list[i]));
-    return joined;
+    if (!address_list_parse(arena, letter_one_line(arena, text), RECIPIENTS_MAX, ret_list, &error))
+        *ret_list = (struct address_list){0};
+    for (size_t i = 0; i < ret_list->count; i++)
+        address_qualify(arena, slice_of(config->default_domain), &ret_list->items[i]);
 }
 
 bool form_mail_submit(struct arena *arena, const struct config *config, struct slice to, struct letter *letter,
                       struct error *error)
 {
-    struct slice *recipients, *from;
     struct buf message = {0};
     char name[PICKUP_WRITER_NAME_SIZE];
-    size_t count = read_addresses(arena, config, to, &recipients);
-    if (count == 0)
-        return error_set(error, "no address to send to");
     struct slice sender = config->web.from ? slice_of(config->web.from)
                                            : arena_printf(arena, "forms@%s", config->default_domain);
-    if (read_addresses(arena, config, sender, &from) == 0)
+    read_addresses(arena, config, to, &letter->to);
+    read_addresses(arena, config, sender, &letter->from);
+    if (letter->to.count == 0)
+        return error_set(error, "no address to send to");
+    if (letter->from.count == 0)
         return error_set(error, "web.from is no address");
-    letter->from = sender;
-    if (slice_is_absent(letter->to))
-        letter->to = join(arena, recipients, count);
-    struct submission_recipient *to_whom = arena_alloc(arena, count * sizeof *to_whom);
-    for (size_t i = 0; i < count; i++)
-        to_whom[i].address = recipients[i];
-    struct submission submission = {.sender = letter->is_auto_reply ? SLICE("") : from[0], .recipients = to_whom,
-                                    .recipient_count = count};
-    bool is_done = letter_compose(letter, &message, error);
+    struct submission_recipient *to_whom = arena_alloc(arena, letter->to.count * sizeof *to_whom);
+    for (size_t i = 0; i < letter->to.count; i++) {
+        letter->to.items[i].display = SLICE_NONE;
+        to_whom[i].address = letter->to.items[i].text;
+    }
+    struct submission submission = {.sender = letter->is_auto_reply ? SLICE("") : letter->from.items[0].text, .recipients = to_whom,
+                                    .recipient_count = letter->to.count};
+    bool is_done = letter_compose(arena, letter, &message, error);
     submission.message = buf_slice(&message);
     is_done = is_done && pickup_write(config->pickup.dir, &submission, name, error);
     buf_finish(&message);
     return is_done;
+}
+
+void form_mail_one_address(struct arena *arena, struct slice text, struct address_list *ret_list)
+{
+    struct error error;
+    struct address *address = arena_alloc(arena, sizeof *address);
+    bool is_one = slice_trim(text).size && address_parse(arena, slice_trim(text), address, &error);
+    *ret_list = (struct address_list){.items = address, .count = is_one};
 }
 
 static struct slice named_or_literal(const struct gathered *g, struct slice setting, struct slice is_field)
@@ -70,7 +55,7 @@ static struct slice named_or_literal(const struct gathered *g, struct slice sett
     struct slice text = page_setting(g->arena, g->page, g->form, setting, 0);
     if (text.size && page_setting_is(g->arena, g->page, g->form, is_field, false))
         text = gathered_value(g, slice_trim(text));
-    return slice_is_absent(text) ? SLICE("") : form_mail_one_line(g->arena, text);
+    return slice_is_absent(text) ? SLICE("") : letter_one_line(g->arena, text);
 }
 
 static struct slice subject_of(const struct gathered *g)
@@ -83,17 +68,14 @@ static struct slice subject_of(const struct gathered *g)
     return subject.size ? subject : SLICE("Form Results");
 }
 
-static struct slice reply_to_of(const struct gathered *g, const struct config *config)
+static void read_reply_to(const struct gathered *g, const struct config *config, struct address_list *ret_list)
 {
-    struct address address;
-    struct error error;
     struct slice text = page_setting(g->arena, g->page, g->form, SLICE("S-Email-ReplyTo"), 0);
     if (text.size && page_setting_is(g->arena, g->page, g->form, SLICE("B-Email-ReplyTo-From-Field"), false))
         text = gathered_value(g, slice_trim(text));
-    if (slice_trim(text).size == 0 || !address_parse(g->arena, slice_trim(text), &address, &error))
-        return SLICE_NONE;
-    address_qualify(g->arena, slice_of(config->default_domain), &address);
-    return address.text;
+    form_mail_one_address(g->arena, text, ret_list);
+    if (ret_list->count)
+        address_qualify(g->arena, slice_of(config->default_domain), &ret_list->items[0]);
 }
 
 static struct slice lay_out(const struct gathered *g, const struct results *results, enum results_format format)
@@ -121,14 +103,13 @@ bool form_mail_send(const struct gathered *g, const struct config *config, const
     if (slice_trim(to).size == 0)
         return true;
     enum results_format format = results_format_of(page_setting(g->arena, g->page, g->form, SLICE("S-Email-Format"), 0));
-    struct letter letter = {.reply_to = reply_to_of(g, config), .subject = subject_of(g)};
+    struct letter letter = {.subject = subject_of(g)};
     size_t file_count;
     const struct form_field *files = gathered_files(g, &file_count);
-    struct letter_file *attached = arena_alloc(g->arena, (file_count + 1) * sizeof *attached);
+    letter.files = arena_alloc(g->arena, (file_count + 1) * sizeof *letter.files);
     for (size_t i = 0; i < file_count; i++)
-        attached[i] = (struct letter_file){files[i].file_name, files[i].type, files[i].value};
-    letter.files = attached;
-    letter.file_count = file_count;
+        letter.files[letter.file_count++] = letter_file(g->arena, files[i].file_name, files[i].type, files[i].value);
+    read_reply_to(g, config, &letter.reply_to);
     *(results_is_html(format) ? &letter.html : &letter.text) = lay_out(g, results, format);
     return form_mail_submit(g->arena, config, to, &letter, error);
 }

@@ -17,6 +17,7 @@ MUST_USE bool form_mail_send(const struct gathered *gathered, const struct confi
 /* Composes and puts a letter of the server's into Pickup; `to` is an address list. */
 MUST_USE bool form_mail_submit(struct arena *arena, const struct config *config, struct slice to, struct letter *letter,
                                struct error *error);
-struct slice form_mail_one_line(struct arena *arena, struct slice text); /* controls to blanks */
+/* A list of that one address, or of none if it is none. */
+void form_mail_one_address(struct arena *arena, struct slice text, struct address_list *ret_list);
 
 #endif
