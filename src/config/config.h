@@ -90,6 +90,7 @@ struct config_form {          /* form "name" { … }: an endpoint /forms/NAME of
     char *auto_answer, *auto_subject; /* to the visitor; NULL = none */
     struct config_list required, origins, file_types;
     int files_max;
+    int work_bits;            /* proof of work: zero bits wanted; 0 = none */
     bool needs_token;
     int64_t least_ms;         /* from the token to the post */
 };

@@ -22,6 +22,7 @@ static const struct config_key form_keys[] = {
     {"honeypot", KEY_TEXT, AT(honeypot), 0, 0, NULL, NULL},
     {"token", KEY_BOOL, AT(needs_token), 0, 0, NULL, NULL},
     {"least_time", KEY_DURATION, AT(least_ms), 0, DAY_MS, NULL, NULL},
+    {"work", KEY_INT, AT(work_bits), 0, 28, NULL, NULL},
     {"origins", KEY_LIST, AT(origins), 0, 0, NULL, NULL},
     {"files", KEY_INT, AT(files_max), 0, 20, NULL, NULL},
     {"file_types", KEY_LIST, AT(file_types), 0, 0, NULL, NULL},
@@ -52,7 +53,7 @@ bool forms_set(struct config *config, struct slice name, struct slice text, stru
         if (slice_equals(key, slice_of(form_keys[i].name)))
             return value_set(&form_keys[i], (char *)form_get(config, slice_first(name, dot - 1)), text, error);
     return error_set(error, "unknown key of a form; there are to, subject, reply_to, text, redirect, required, honeypot, token, "
-                     "least_time, origins, files, file_types, auto_answer, auto_subject");
+                     "least_time, work, origins, files, file_types, auto_answer, auto_subject");
 }
 
 static bool check_one(const struct config_form *form, struct error *error)
@@ -66,6 +67,8 @@ static bool check_one(const struct config_form *form, struct error *error)
         return error_set(error, "form \"%s\": to: addresses were expected", form->name);
     if (form->redirect && (form->redirect[0] != '/' || form->redirect[1] == '/' || strpbrk(form->redirect, "\\\r\n")))
         return error_set(error, "form \"%s\": redirect: a path of this site was expected, as /thanks.htm", form->name);
+    if (form->work_bits && !form->needs_token)
+        return error_set(error, "form \"%s\": work needs token = true: it is done on the token", form->name);
     if (form->auto_answer && !form->reply_to)
         return error_set(error, "form \"%s\": auto_answer needs reply_to, the field with the visitor's address", form->name);
     return true;

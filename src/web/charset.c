@@ -31,6 +31,9 @@ static struct slice normal_name(struct arena *arena, struct slice name)
     if (slice_equals_nocase(name, SLICE("utf-8")) || slice_equals_nocase(name, SLICE("utf8")))
         return SLICE("utf-8");
     char *text = arena_text(arena, name);
+    for (size_t i = 0; i < name.size; i++)
+        if (!is_name_byte(name.data[i]))
+            return SLICE("windows-1252"); /* iconv has a language of its own behind "/" */
     for (char *c = text; *c; c++)
         *c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
     iconv_t known = iconv_open("utf-8", text);

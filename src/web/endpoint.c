@@ -1,31 +1,25 @@
 #include "web/endpoint.h"
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "message/address.h"
 #include "os/clock.h"
 #include "web/charset.h"
+#include "web/form_files.h"
 #include "web/form_mail.h"
+#include "web/form_token.h"
+#include "web/html.h"
 #include "web/results.h"
 
 #include <jansson.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
-enum { TOKEN_AGE_MS = 3600 * 1000, USED_MAX = 16384, MAC_SIZE = 16, STAMP_SIZE = 24, TOKEN_SIZE = STAMP_SIZE + 2 * MAC_SIZE,
-       SUBJECT_SIZE_MAX = 400 };
+enum { SUBJECT_SIZE_MAX = 400 };
 
 struct endpoints {
     const struct config *config;
     struct rate *rate;
-    unsigned char key[32];
-    pthread_mutex_t mutex;           /* used */
-    char used[USED_MAX][STAMP_SIZE]; /* of tokens that sent, a ring */
-    size_t used_count;
+    struct form_tokens *tokens;
 };
 
 /* What was posted, as UTF-8. */
@@ -41,10 +35,7 @@ struct posting {
 struct endpoints *endpoints_create(const struct config *config, struct rate *rate)
 {
     struct endpoints *endpoints = mem_alloc(sizeof *endpoints);
-    endpoints->config = config;
-    endpoints->rate = rate;
-    CHECK(getrandom(endpoints->key, sizeof endpoints->key, 0) == (ssize_t)sizeof endpoints->key);
-    pthread_mutex_init(&endpoints->mutex, NULL);
+    *endpoints = (struct endpoints){config, rate, form_tokens_create()};
     return endpoints;
 }
 
@@ -52,8 +43,7 @@ void endpoints_destroy(struct endpoints **endpoints)
 {
     if (!*endpoints)
         return;
-    pthread_mutex_destroy(&(*endpoints)->mutex);
-    OPENSSL_cleanse((*endpoints)->key, sizeof (*endpoints)->key);
+    form_tokens_destroy(&(*endpoints)->tokens);
     free(*endpoints);
     *endpoints = NULL;
 }
@@ -75,67 +65,35 @@ const struct config_form *endpoint_find(const struct config *config, struct slic
     return NULL;
 }
 
-/* ---- tokens: 12 hex digits of the time, 12 of chance, 32 of the HMAC ---- */
-
-static void sign(const struct endpoints *endpoints, const char *stamp, char ret_mac[2 * MAC_SIZE + 1])
+static bool is_any_work(const struct config *config)
 {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-    (void)HMAC(EVP_sha256(), endpoints->key, sizeof endpoints->key, (const unsigned char *)stamp, STAMP_SIZE, digest, &size);
-    for (size_t i = 0; i < MAC_SIZE; i++)
-        (void)snprintf(ret_mac + 2 * i, 3, "%02x", digest[i]);
-}
-
-static void make_token(const struct endpoints *endpoints, char ret_token[TOKEN_SIZE + 1])
-{
-    uint64_t random = 0;
-    (void)!getrandom(&random, sizeof random, 0);
-    (void)snprintf(ret_token, STAMP_SIZE + 1, "%012llx%012llx", (unsigned long long)clock_mono_ms(),
-                   (unsigned long long)(random & 0xFFFFFFFFFFFFULL));
-    sign(endpoints, ret_token, ret_token + STAMP_SIZE);
+    for (size_t i = 0; i < config->form_count; i++)
+        if (config->forms[i].work_bits)
+            return true;
+    return false;
 }
 
 struct slice endpoints_hidden(struct endpoints *endpoints, struct arena *arena)
 {
-    char token[TOKEN_SIZE + 1];
+    char token[FORM_TOKEN_SIZE + 1];
     if (endpoints->config->form_count == 0)
         return SLICE("");
-    make_token(endpoints, token);
-    return arena_printf(arena, "<input type=\"hidden\" name=\"mailroot-token\" value=\"%s\">", token);
+    form_token_make(endpoints->tokens, token);
+    return arena_printf(arena, "<input type=\"hidden\" name=\"_charset_\"><input type=\"hidden\" name=\"mailroot-token\" value=\"%s\">%s", token,
+                        is_any_work(endpoints->config) ? "<script src=\"/forms/work.js\" defer></script>" : "");
 }
 
-static bool is_signed(const struct endpoints *endpoints, struct slice token, int64_t *ret_age_ms)
+bool endpoint_is_script(struct slice path)
 {
-    char mac[2 * MAC_SIZE + 1], stamp[13];
-    if (token.size != TOKEN_SIZE)
-        return false;
-    sign(endpoints, token.data, mac);
-    (void)snprintf(stamp, sizeof stamp, "%.12s", token.data);
-    *ret_age_ms = clock_mono_ms() - (int64_t)strtoull(stamp, NULL, 16);
-    return CRYPTO_memcmp(mac, token.data + STAMP_SIZE, sizeof mac - 1) == 0 && *ret_age_ms >= 0 && *ret_age_ms <= TOKEN_AGE_MS;
+    return slice_equals(path, SLICE("/forms/work.js"));
 }
 
-/* False: it was used before. */
-static bool use_token(struct endpoints *endpoints, struct slice token)
+void endpoint_script(struct answer *answer)
 {
-    bool is_new = true;
-    pthread_mutex_lock(&endpoints->mutex);
-    size_t count = endpoints->used_count < USED_MAX ? endpoints->used_count : USED_MAX;
-    for (size_t i = 0; i < count && is_new; i++)
-        is_new = memcmp(endpoints->used[i], token.data, STAMP_SIZE) != 0;
-    if (is_new)
-        memcpy(endpoints->used[endpoints->used_count++ % USED_MAX], token.data, STAMP_SIZE);
-    pthread_mutex_unlock(&endpoints->mutex);
-    return is_new;
-}
-
-static void free_token(struct endpoints *endpoints, struct slice token) /* it didn't send after all */
-{
-    pthread_mutex_lock(&endpoints->mutex);
-    for (size_t i = 0; i < USED_MAX; i++)
-        if (memcmp(endpoints->used[i], token.data, STAMP_SIZE) == 0)
-            memset(endpoints->used[i], 0, STAMP_SIZE);
-    pthread_mutex_unlock(&endpoints->mutex);
+    answer->status = 200;
+    answer->type = "text/javascript; charset=utf-8";
+    answer->is_cached = true;
+    buf_append_text(&answer->body, work_js);
 }
 
 /* ---- reading a post ---- */
@@ -182,6 +140,14 @@ static enum form_result read_json(struct posting *posting, struct error *error)
     return is_fine ? FORM_DONE : FORM_MALFORMED;
 }
 
+/* N7 */
+static struct slice to_utf8(struct arena *arena, const struct form_field *charset, struct slice text)
+{
+    struct slice name = charset && charset->value.size ? charset->value : utf8_is_valid(text) ? SLICE("utf-8") : SLICE("windows-1252");
+    struct slice clean = charset_to_utf8(arena, name, text);
+    return slice_equals_nocase(name, SLICE("utf-8")) ? clean : html_decode_numbers(arena, clean);
+}
+
 static enum form_result read_post(struct posting *posting, struct error *error)
 {
     struct slice type = request_header(posting->request, "Content-Type");
@@ -189,13 +155,13 @@ static enum form_result read_post(struct posting *posting, struct error *error)
     enum form_result result = posting->is_json ? read_json(posting, error)
                                                : form_body_read(posting->arena, type, buf_slice(&posting->request->body),
                                                                 &posting->body, error);
+    const struct form_field *charset = result == FORM_DONE ? form_body_find(&posting->body, SLICE("_charset_")) : NULL;
     for (size_t i = 0; result == FORM_DONE && i < posting->body.count; i++) {
         struct form_field *field = &posting->body.fields[i];
-        field->name = charset_to_utf8(posting->arena, SLICE("utf-8"), field->name);
-        if (slice_is_absent(field->file_name))
-            field->value = charset_to_utf8(posting->arena, SLICE("utf-8"), field->value);
-        else
-            field->file_name = charset_to_utf8(posting->arena, SLICE("utf-8"), field->file_name);
+        struct slice *text = slice_is_absent(field->file_name) ? &field->value : &field->file_name;
+        field->name = to_utf8(posting->arena, charset, field->name);
+        if (field != charset)
+            *text = to_utf8(posting->arena, charset, *text);
     }
     return result;
 }
@@ -243,7 +209,7 @@ static void gather_fields(const struct posting *posting, struct results *ret_res
     *ret_results = (struct results){arena_alloc(posting->arena, (posting->body.count + 1) * sizeof *ret_results->fields), 0};
     for (size_t i = 0; i < posting->body.count; i++) {
         const struct form_field *field = &posting->body.fields[i];
-        bool is_own = slice_starts(field->name, SLICE("mailroot-"))
+        bool is_own = slice_starts(field->name, SLICE("mailroot-")) || slice_equals(field->name, SLICE("_charset_"))
                       || (posting->form->honeypot && slice_equals(field->name, slice_of(posting->form->honeypot)));
         struct slice value = slice_is_absent(field->file_name) ? field->value : field->file_name;
         if (!is_own)
@@ -361,21 +327,24 @@ static void take(struct posting *posting, struct answer *answer)
         tell(posting, codes[result], error.text, answer);
         return;
     }
+    int bits = posting->form->work_bits;
     struct slice token = value_of(posting, SLICE("mailroot-token"));
-    bool has_token = is_signed(posting->endpoints, token, &age_ms);
+    bool has_token = form_token_is_signed(posting->endpoints->tokens, token, &age_ms);
     if (posting->form->needs_token && !has_token) {
         tell(posting, 403, "This page is too old, or it isn't one of this site. Please load it again.", answer);
+    } else if (bits && !form_token_is_work_done(token, value_of(posting, SLICE("mailroot-work")), bits)) {
+        tell(posting, 403, "This form needs JavaScript, which does a sum before it is sent. Please load it again.", answer);
     } else if (has_token && age_ms < posting->form->least_ms) {
         tell(posting, 429, "That was very fast. Please wait a moment and send it again.", answer);
     } else if (!check_fields(posting, &error)) {
         tell(posting, 422, error.text, answer);
-    } else if (has_token && !use_token(posting->endpoints, token)) {
+    } else if (has_token && !form_token_use(posting->endpoints->tokens, token)) {
         thank(posting, answer); /* N2 */
     } else if (send_mail(posting, &error)) {
         thank(posting, answer);
     } else {
         if (has_token)
-            free_token(posting->endpoints, token);
+            form_token_free(posting->endpoints->tokens, token);
         tell(posting, 503, "Your form was not sent: the server can't keep it now. Please try again later.", answer);
     }
 }
@@ -395,7 +364,7 @@ void endpoint_answer(struct endpoints *endpoints, struct request *request, struc
 {
     const struct config_form *form = endpoint_find(endpoints->config, request->path);
     struct posting posting = {.endpoints = endpoints, .form = form, .request = request, .arena = &request->arena};
-    char token[TOKEN_SIZE + 1];
+    char token[FORM_TOKEN_SIZE + 1];
     bool is_token = is_token_path(form, request->path);
     if (!is_known_origin(form, request, answer)) {
         tell(&posting, 403, "This form was posted from another site.", answer);
@@ -403,10 +372,10 @@ void endpoint_answer(struct endpoints *endpoints, struct request *request, struc
         answer->status = 204;
         answer->type = "text/plain";
     } else if (is_token && slice_equals(request->method, SLICE("GET"))) {
-        make_token(endpoints, token);
+        form_token_make(endpoints->tokens, token);
         answer->status = 200;
         answer->type = "application/json";
-        buf_printf(&answer->body, "{\"token\": \"%s\"}\n", token);
+        buf_printf(&answer->body, "{\"token\": \"%s\", \"work\": %d}\n", token, form->work_bits);
     } else if (is_token || !slice_equals(request->method, SLICE("POST"))) {
         tell(&posting, 405, "That can't be done here.", answer);
     } else if (!rate_take(endpoints->rate, request->address, clock_mono_ms())) {

@@ -211,6 +211,8 @@ static void answer_any(struct web *web, struct request *request, struct answer *
         answer_text(answer, 413, "That was too much.");
     } else if (web->admin && is_admin_path(request->path)) {
         admin_answer(web->admin, request, answer);
+    } else if (is_get && web->config->form_count && endpoint_is_script(request->path)) {
+        endpoint_script(answer);
     } else if (endpoint_find(web->config, request->path)) {
         endpoint_answer(web->endpoints, request, answer);
     } else if (is_post && frontpage_is_post(request->path)) {
@@ -389,6 +391,7 @@ static bool start_daemon(struct web *web, int listen_fd, struct error *error)
     struct MHD_OptionItem tls[] = {
         {is_tls ? MHD_OPTION_HTTPS_MEM_CERT : MHD_OPTION_END, 0, is_tls ? (void *)(uintptr_t)buf_text(&web->certificate) : NULL},
         {MHD_OPTION_HTTPS_MEM_KEY, 0, is_tls ? (void *)(uintptr_t)buf_text(&web->key) : NULL},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"}, /* RFC 8996 */
         {MHD_OPTION_END, 0, NULL}};
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | (is_tls ? (unsigned)MHD_USE_TLS : 0);
     web->daemon = MHD_start_daemon(

@@ -7,6 +7,7 @@
  *     only to loopback's names and web.admin_hosts: others get 421 (DNS rebinding)
  * H4  posts of forms: an Origin that isn't this host is 403; more than web.posts_per_minute of one address is 429
  * H5  every answer says nosniff; ours have a Content-Security-Policy and can't be framed
+ * H6  with a certificate TLS 1.2 and newer alone is spoken
  * Threads of libmicrohttpd answer; what they share has locks of its own. */
 #ifndef MR_WEB_SERVER_H
 #define MR_WEB_SERVER_H

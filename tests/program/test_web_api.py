@@ -1,13 +1,18 @@
 """The API: who may ask, what changes, what is sent; and what strangers and other pages can't do."""
 import base64
 import hashlib
+import http.client
 import json
+import os
+import ssl
 import stat
+import warnings
 
 import pytest
 
 from lib import mail
 from lib.ports import free_port
+from lib.signed import Authority
 from lib.web import Web, read_mail, web_config
 
 
@@ -102,6 +107,57 @@ def test_A1_another_page_changes_nothing(stuck):
     assert stuck.relay.status()["messages"] == 0
     assert stuck.ask("POST", "/admin/logout", b"", ours)[0] == 200
     assert stuck.get("/v1/status", {"Cookie": cookie})[0] == 401
+
+
+@pytest.fixture
+def authority():
+    made = Authority()
+    yield made
+    made.close()
+
+
+def test_https_serves_page_api_and_forms_with_the_configs_certificate(relay_to, make_aio, authority):
+    """Over the network nothing but TLS 1.2 and newer is spoken; the session's cookie is for HTTPS alone."""
+    certificate, key = authority.certificate("localhost")
+    for file in (certificate, key):
+        os.chmod(file, 0o644)
+    web = Web(relay_to(make_aio(), {"web": web_config({"certificate": certificate, "key": key})}))
+    context = ssl.create_default_context(cafile=str(authority.file))
+
+    def ask(method, path, body=None, headers=None, using=context):
+        connection = http.client.HTTPSConnection("localhost", web.port, timeout=20, context=using)
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+
+    assert ask("GET", "/healthz")[0] == 200 and ask("GET", "/admin/")[0] == 200
+    status, headers, _ = ask("POST", "/admin/login", json.dumps({"token": web.token()}).encode(), {"Content-Type": "application/json"})
+    assert status == 200 and "; Secure" in headers["Set-Cookie"]
+    message = json.dumps({"from": "a@b.test", "to": "c@d.test", "text": "by https"}).encode()
+    status, _, _ = ask("POST", "/v1/messages", message, {"Content-Type": "application/json", "Authorization": f"Bearer {web.token()}"})
+    assert status == 202
+    web.relay.wait_event("delivered", to="c@d.test")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        ask("GET", "/healthz", using=ssl.create_default_context())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        old.load_verify_locations(authority.file)
+        old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+        old.set_ciphers("DEFAULT@SECLEVEL=0")
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        ask("GET", "/healthz", using=old)
+    assert b"200" not in web.raw(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "in the clear")[:40]
+
+
+def test_a_certificate_that_is_none_stops_the_start(relay_to, make_aio, authority, tmp_path):
+    certificate, key = authority.certificate("localhost")
+    broken = authority.folder / "broken.pem"
+    broken.write_text("no certificate")
+    for changes in ({"certificate": str(broken), "key": key}, {"certificate": "/nowhere.pem", "key": key}):
+        relay = relay_to(make_aio(), {"web": web_config(changes)}, start=False)
+        done = relay.run("run")
+        assert done.returncode == 78 and b"web: " in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("host", ["evil.test", "localhost.evil.test", "", "127.0.0.1.evil.test:80", "169.254.1.1"])
@@ -222,7 +278,6 @@ def test_what_happened_is_counted_told_and_drawn(api):
 
 
 def test_events_are_pushed_as_they_happen(api):
-    import http.client
     connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=20)
     connection.request("GET", "/v1/events", headers={"Authorization": f"Bearer {api.token()}"})
     answer = connection.getresponse()

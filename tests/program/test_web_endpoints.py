@@ -1,8 +1,10 @@
 """Forms of the config: from plain HTML and fetch(), and what robots and strangers try."""
+import hashlib
 import json
 
 import pytest
 
+from lib.browser import browse, needs_browser
 from lib.web import Web, read_mail, web_config
 
 CONTACT = {"to": "boss@shop.test", "subject": "Contact: {topic}", "reply_to": "email", "required": ["name"], "least_time": "0ms"}
@@ -125,3 +127,44 @@ def test_a_form_that_cant_work_is_refused(make_relay, changes, words):
     relay = make_relay({"web": web_config(), "form": {"contact": {**CONTACT, **changes}}}, start=False)
     done = relay.run("check", "--no-dns", check=78)
     assert words in (done.stdout + done.stderr).decode()
+
+
+def work(token, bits):
+    """The number that N6 asks for."""
+    number = 0
+    while int.from_bytes(hashlib.sha256(f"{token}:{number}".encode()).digest()[:4], "big") >> (32 - bits):
+        number += 1
+    return str(number)
+
+
+def test_N6_a_form_that_wants_work_takes_nothing_without(form):
+    web = form({"work": 12})
+    given = json.loads(web.get("/forms/contact/token")[2])
+    assert given["work"] == 12
+    done = work(given["token"], 12)
+    posted = {**fields(web), "mailroot-token": given["token"]}
+    other = fields(web)
+    for wrong in ({}, {"mailroot-work": ""}, {"mailroot-work": "0" if done != "0" else "1"}, {"mailroot-work": "9" * 500}):
+        assert post_json(web, {**posted, **wrong})[0] == 403, wrong
+    assert post_json(web, {**other, "mailroot-work": done})[0] == 403 or work(other["mailroot-token"], 12) == done
+    assert post_json(web, {**posted, "mailroot-work": done})[0] == 200
+    assert len(web.server.wait(1)) == 1
+    assert b'src="/forms/work.js"' in web.get("/page.htm")[2] and web.get("/forms/work.js")[0] == 200
+
+
+@needs_browser
+def test_N6_a_browser_does_the_work_by_itself_even_if_sent_at_once(form):
+    web = form({"work": 14})
+    seen = browse("work.js", f"http://127.0.0.1:{web.port}/page.htm", "Zo\xeb")
+    assert seen["status"] == 200
+    assert "Zo\xeb" in read_mail(web.server.wait(1)[0].original_content).get_content()
+
+
+@pytest.mark.parametrize("charset,posted", [("windows-1252", b"Zo%EB+%26%238364%3B"), ("big5", b"%A4%A4%A4%E5"), ("", b"Zo%EB"), ("utf-8", b"Zo%C3%AB"), ("x-nonsense", b"Zo%EB")])
+def test_N7_what_a_page_of_an_older_charset_posts_is_read(form, charset, posted):
+    web = form({"token": False})
+    body = b"name=" + posted + (b"&_charset_=" + charset.encode() if charset else b"")
+    assert web.post("/forms/contact", body)[0] == 200
+    text = read_mail(web.server.wait(1)[0].original_content).get_content()
+    assert ("\u4e2d\u6587" if charset == "big5" else "Zo\xeb") in text and "_charset_" not in text
+    assert charset != "windows-1252" or "\u20ac" in text
