@@ -9,13 +9,13 @@
 #include "config/value.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "os/loop.h"
 #include "outcome/history.h"
 #include "pickup/prepare.h"
 #include "relay/relay.h"
 
 #include <errno.h>
 #include <event2/event.h>
-#include <event2/thread.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <jansson.h>
@@ -155,8 +155,7 @@ static bool queue_it(struct rehearsal *r, struct arena *arena, struct prepared *
 static bool start(struct rehearsal *r, struct error *error)
 {
     struct timeval limit = {r->timeout_ms / 1000, r->timeout_ms % 1000 * 1000}, soon = {0, LOOK_MS * 1000};
-    (void)evthread_use_pthreads();
-    r->base = event_base_new();
+    r->base = loop_create(error);
     r->post = r->base ? post_create(error) : NULL;
     if (!r->post || !post_attach(r->post, r->base, error))
         return false;

@@ -3,10 +3,10 @@
 #include "cli/queue.h"
 #include "message/address.h"
 #include "os/control.h"
+#include "os/loop.h"
 #include "route/route.h"
 
 #include <event2/event.h>
-#include <event2/thread.h>
 #include <jansson.h>
 #include <stdio.h>
 
@@ -180,11 +180,10 @@ static int look_up(const struct config *config, const char *address, struct slic
                                 [ROUTE_LOCAL] = EX_OK};
     struct answer answer = {0};
     struct error error;
-    (void)evthread_use_pthreads();
-    answer.base = event_base_new();
+    answer.base = loop_create(&error);
     struct router *router = answer.base ? router_create(answer.base, config, &error) : NULL;
     if (!router)
-        return command_fail("route", EX_OSERR, "%s", answer.base ? error.text : "no event loop");
+        return command_fail("route", EX_OSERR, "%s", error.text);
     route_lookup(router, domain, SLICE_NONE, on_route, &answer);
     if (!answer.route)
         (void)event_base_dispatch(answer.base);

@@ -13,13 +13,13 @@
 #include "os/control.h"
 #include "os/file.h"
 #include "config/secrets.h"
+#include "os/loop.h"
 #include "config/signer.h"
 #include "os/volume.h"
 #include "pickup/intake.h"
 #include "relay/relay.h"
 
 #include <event2/event.h>
-#include <event2/thread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -131,8 +131,7 @@ static void on_reload(int number, short what, void *arg)
 
 static bool start_loop(struct run *run, struct error *error)
 {
-    (void)evthread_use_pthreads();
-    run->base = event_base_new();
+    run->base = loop_create(error);
     run->post = run->base ? post_create(error) : NULL;
     if (!run->post || !post_attach(run->post, run->base, error))
         return false;
@@ -253,7 +252,8 @@ static int relay_main(const struct command_options *options)
             tell(&run, EVENT_ERROR, error.text);
     } else {
         tell(&run, EVENT_STARTED, NULL);
-        (void)event_base_dispatch(run.base);
+        if (!loop_run(run.base, &error))
+            run.exit_code = command_fail("run", EX_TEMPFAIL, "%s", error.text);
     }
     stop_all(&run);
     signer_close(&run.signer);

@@ -19,6 +19,7 @@ struct child {
     int64_t started_ms;
     int64_t start_at_ms;    /* when it is to start (again); -1 = not at all */
     int pause_s;
+    bool is_again;          /* it died and was started again: what ends it now may pass by */
 };
 
 struct supervisor {
@@ -72,6 +73,8 @@ static bool look_at_config(struct supervisor *supervisor)
     const struct command_options *options = supervisor->options;
     struct buf report = {0};
     struct config *config = config_load(options->config_file, options->settings, options->setting_count, &report);
+    if (!config)
+        (void)fputs(buf_text(&report), stderr);
     for (size_t i = 0; config && i < supervisor->count; i++) {
         struct child *child = &supervisor->children[i];
         bool is_wanted = !child->role->is_wanted || child->role->is_wanted(config);
@@ -101,11 +104,12 @@ static void ended(struct supervisor *supervisor, struct child *child, int code)
         return;
     }
     if (code == ROLE_RELOAD) {
+        child->is_again = false;
         if (!look_at_config(supervisor))
             child->start_at_ms = 0; /* it says itself what is wrong */
         return;
     }
-    if (is_final(code) || (code == 0 && child == supervisor->children)) {
+    if ((is_final(code) && !child->is_again) || (code == 0 && child == supervisor->children)) {
         end(supervisor, code);
         return;
     }
@@ -114,6 +118,7 @@ static void ended(struct supervisor *supervisor, struct child *child, int code)
         child->pause_s = 1;
     (void)command_fail("run", 0, "the %s ended (%d); it starts again in %d s", child->role->name, code, child->pause_s);
     child->start_at_ms = now_ms + 1000L * child->pause_s;
+    child->is_again = true;
     child->pause_s = child->pause_s * 2 > PAUSE_MAX_S ? PAUSE_MAX_S : child->pause_s * 2;
 }
 

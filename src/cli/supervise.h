@@ -7,7 +7,8 @@
  * V2  TERM and INT are handed on and end all; HUP is handed on, and a role that answers with ROLE_RELOAD starts anew at once,
  *     if the config of then still wants it
  * V3  the first role's end for good (0, or a reason that trying again won't mend) ends the others, with its exit code; so
- *     does a reason of that kind from any other role: half of what was asked for is not a service
+ *     does a reason of that kind from any other role: half of what was asked for is not a service. What had been up and
+ *     can't come up again is tried again all the same: a full disk, no descriptors or no memory look like such a reason
  * V4  no role outlives the supervisor (PR_SET_PDEATHSIG)
  * A role's main runs as whoever started the program: it binds its sockets, then calls identity_become() (cli/identity.h). */
 #ifndef MR_CLI_SUPERVISE_H

@@ -1,10 +1,10 @@
 /* mailroot trace: all that happened to messages, found by pickup name, Message-ID, queue id or recipient. */
+#include "base/hash.h"
 #include "cli/command.h"
 #include "outcome/history.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <uthash.h>
 
 struct id { char text[40]; UT_hash_handle hh; };
 

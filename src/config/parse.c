@@ -1,11 +1,11 @@
 #include "config/parse.h"
 
 #include "base/buf.h"
+#include "base/hash.h"
 #include "base/mem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <uthash.h>
 
 enum { NAME_SIZE_MAX = 256 };
 

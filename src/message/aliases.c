@@ -1,9 +1,9 @@
 #include "message/aliases.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
-#include <uthash.h>
 
 enum { TARGETS_MAX = 100000 };
 

@@ -1,9 +1,9 @@
 #include "message/envelope.h"
 
+#include "base/hash.h"
 #include "message/envelope_private.h"
 
 #include <stdlib.h>
-#include <uthash.h>
 
 static bool is_trace_field(struct slice name)
 {

@@ -106,13 +106,17 @@ bool file_read(int fd, size_t size_max, struct buf *out, struct error *error)
 {
     struct stat is;
     size_t expected = fstat(fd, &is) == 0 && is.st_size > 0 ? (size_t)is.st_size : 0;
-    if (expected > size_max)
+    if (expected > size_max) {
+        errno = EFBIG;
         return error_set(error, "too large: %zu octets, at most %zu are taken", expected, size_max);
+    }
     size_t start = out->size;
     for (;;) {
         size_t have = out->size - start;
-        if (have > size_max)
+        if (have > size_max) {
+            errno = EFBIG;
             return error_set(error, "too large: more than the %zu octets that are taken", size_max);
+        }
         size_t room = expected > have ? expected - have + 1 : 4096;
         char *to = buf_reserve(out, room);
         ssize_t got = pread(fd, to, room, (off_t)have);

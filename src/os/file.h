@@ -19,7 +19,8 @@ enum file_sync { FILE_SYNC, FILE_NO_SYNC };
 MUST_USE bool file_publish(int folder_fd, const char *name, struct slice bytes, enum file_sync sync,
                            struct error *error);
 
-/* All bytes of `fd` from its start, at most size_max (more is an error that says so). */
+/* All bytes of `fd` from its start, at most size_max (more is an error that says so). Errors of the system leave errno set, and
+ * EFBIG stands for too large: the first may pass by, the second not. */
 MUST_USE bool file_read(int fd, size_t size_max, struct buf *out, struct error *error);
 MUST_USE bool file_write_all(int fd, struct slice bytes, struct error *error);
 

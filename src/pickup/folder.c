@@ -1,5 +1,6 @@
 #include "pickup/folder.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -14,7 +15,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <uthash.h>
 
 /* Files found lying on a file system without leases, until they have rested. */
 struct resting {
@@ -228,8 +228,7 @@ static enum claim_result move_away(struct folder *folder, struct claim *claim, s
     if (fstatat(folder->taken_fd, claim->taken_name, &is, AT_SYMLINK_NOFOLLOW) == 0
         && is.st_ino == claim->origin.inode)
         return CLAIM_TAKEN;
-    folder_give_back(folder, claim);
-    return CLAIM_BUSY;
+    return folder_give_back(folder, claim) ? CLAIM_BUSY : CLAIM_STRAY;
 }
 
 enum claim_result folder_claim(struct folder *folder, const char *name, enum claim_seen seen,
@@ -268,28 +267,28 @@ bool folder_forget(struct folder *folder, const struct claim *claim)
     return unlinkat(folder->taken_fd, claim->taken_name, 0) == 0 || errno == ENOENT;
 }
 
-static void give_back_name(struct folder *folder, const char *taken_name, const char *name)
+/* False: it stays in .taken. */
+static bool give_back_name(struct folder *folder, const char *taken_name, const char *name)
 {
     char other[FOLDER_NAME_SIZE];
-    if (renameat2(folder->taken_fd, taken_name, folder->fd, name, RENAME_NOREPLACE) == 0)
-        return;
+    if (renameat2(folder->taken_fd, taken_name, folder->fd, name, RENAME_NOREPLACE) == 0 || errno == ENOENT)
+        return true;
     if (errno != EEXIST)
-        return; /* stays in .taken: the next start gives it back */
+        return false;
     /* A power cut may leave both names of a rename: then the file is there already. */
     struct stat taken, there;
     if (fstatat(folder->taken_fd, taken_name, &taken, AT_SYMLINK_NOFOLLOW) == 0
         && fstatat(folder->fd, name, &there, AT_SYMLINK_NOFOLLOW) == 0 && taken.st_ino == there.st_ino) {
-        (void)unlinkat(folder->taken_fd, taken_name, 0); /* refused for its two links if this fails */
-        return;
+        return unlinkat(folder->taken_fd, taken_name, 0) == 0; /* refused for its two links if this fails */
     }
     /* A new file has that name: both are kept. */
     (void)snprintf(other, sizeof other, "%.16s.%.238s", taken_name, name);
-    (void)renameat2(folder->taken_fd, taken_name, folder->fd, other, RENAME_NOREPLACE);
+    return renameat2(folder->taken_fd, taken_name, folder->fd, other, RENAME_NOREPLACE) == 0;
 }
 
-void folder_give_back(struct folder *folder, const struct claim *claim)
+bool folder_give_back(struct folder *folder, const struct claim *claim)
 {
-    give_back_name(folder, claim->taken_name, claim->name);
+    return give_back_name(folder, claim->taken_name, claim->name);
 }
 
 bool folder_sync(struct folder *folder, struct error *error)
@@ -325,38 +324,48 @@ struct recovery {
     folder_known_fn *is_known;
     void *arg;
     int fd;
+    bool is_clean;
 };
 
-static bool recover_known(const struct recovery *recovery, const char *name)
+/* What can't be looked at may be known: it stays where it is. */
+static bool recover_known(struct recovery *recovery, const char *name, bool *ret_is_known)
 {
     struct statx is;
-    if (statx(recovery->fd, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &is) != 0
-        || !S_ISREG(is.stx_mode))
-        return false;
-    struct origin origin = origin_of(&is);
-    return recovery->is_known(recovery->arg, &origin);
+    *ret_is_known = false;
+    if (statx(recovery->fd, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &is) != 0)
+        return errno == ENOENT;
+    if (S_ISREG(is.stx_mode)) {
+        struct origin origin = origin_of(&is);
+        *ret_is_known = recovery->is_known(recovery->arg, &origin);
+    }
+    return true;
 }
 
 static void recover_taken(void *arg, const char *name)
 {
-    const struct recovery *recovery = arg;
-    if (recover_known(recovery, name))
-        (void)unlinkat(recovery->fd, name, 0); /* stays known if this fails */
-    else
-        give_back_name(recovery->folder, name, strlen(name) > 17 ? name + 17 : name);
+    struct recovery *recovery = arg;
+    bool is_known, is_done = recover_known(recovery, name, &is_known);
+    if (is_done)
+        is_done = is_known ? unlinkat(recovery->fd, name, 0) == 0 || errno == ENOENT
+                           : give_back_name(recovery->folder, name, strlen(name) > 17 ? name + 17 : name);
+    recovery->is_clean = recovery->is_clean && is_done;
 }
 
 static void recover_lying(void *arg, const char *name)
 {
-    const struct recovery *recovery = arg;
-    if (!folder_leaves_alone(name) && recover_known(recovery, name))
-        (void)unlinkat(recovery->fd, name, 0);
+    struct recovery *recovery = arg;
+    bool is_known, is_done = folder_leaves_alone(name) || recover_known(recovery, name, &is_known);
+    if (is_done && !folder_leaves_alone(name) && is_known)
+        is_done = unlinkat(recovery->fd, name, 0) == 0 || errno == ENOENT;
+    recovery->is_clean = recovery->is_clean && is_done;
 }
 
-bool folder_recover(struct folder *folder, folder_known_fn *is_known, void *arg, struct error *error)
+bool folder_recover(struct folder *folder, folder_known_fn *is_known, void *arg, bool *ret_is_clean, struct error *error)
 {
-    struct recovery lying = {folder, is_known, arg, folder->fd};
-    struct recovery taken = {folder, is_known, arg, folder->taken_fd};
-    return each_name(folder->fd, recover_lying, &lying, error)
-           && each_name(folder->taken_fd, recover_taken, &taken, error) && folder_sync(folder, error);
+    struct recovery lying = {folder, is_known, arg, folder->fd, true};
+    struct recovery taken = {folder, is_known, arg, folder->taken_fd, true};
+    bool is_done = each_name(folder->fd, recover_lying, &lying, error)
+                   && each_name(folder->taken_fd, recover_taken, &taken, error) && folder_sync(folder, error);
+    *ret_is_clean = lying.is_clean && taken.is_clean;
+    return is_done;
 }

@@ -41,6 +41,7 @@ enum claim_result {
     CLAIM_TAKEN,   /* `claim` is filled */
     CLAIM_GONE,    /* nothing there any more, or a name that is left alone */
     CLAIM_BUSY,    /* still being written; an event or the next scan brings it back */
+    CLAIM_STRAY,   /* it was not the file that was looked at, and lies in .taken: folder_recover() gives it back */
     CLAIM_LEFT,    /* stays in Pickup; error says why: somebody has to mend it */
     CLAIM_REFUSED, /* never can be a message; error says why; still in Pickup */
 };
@@ -55,13 +56,15 @@ void folder_close(struct folder **folder);
 enum claim_result folder_claim(struct folder *folder, const char *name, enum claim_seen seen,
                                struct ids *ids, struct claim *ret_claim, struct error *error);
 bool folder_forget(struct folder *folder, const struct claim *claim); /* committed: unlink; false: it is still there */
-void folder_give_back(struct folder *folder, const struct claim *claim); /* it could not be committed */
+/* It could not be committed; false: it is still in .taken. */
+MUST_USE bool folder_give_back(struct folder *folder, const struct claim *claim);
 MUST_USE bool folder_sync(struct folder *folder, struct error *error); /* renames and unlinks so far are durable */
 
-/* Start-up: claims of an earlier process are finished (their origin is known: unlink) or given back, in .taken and in
- * Pickup alike (an unlink or rename that a power cut undid). Durable when it returns true. */
+/* When no claim is held: claims of an earlier process, and those that could not be unlinked or given back, are finished
+ * (their origin is known: unlink) or given back, in .taken and in Pickup alike (an unlink or rename that a power cut
+ * undid). Durable when it returns true; `*ret_is_clean` is false if some are still there, and then origins are still needed. */
 typedef bool folder_known_fn(void *arg, const struct origin *origin);
-MUST_USE bool folder_recover(struct folder *folder, folder_known_fn *is_known, void *arg,
+MUST_USE bool folder_recover(struct folder *folder, folder_known_fn *is_known, void *arg, bool *ret_is_clean,
                              struct error *error);
 
 bool folder_leaves_alone(const char *name);

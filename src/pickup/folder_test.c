@@ -136,7 +136,7 @@ static void uncommitted_claim_returns_and_never_overwrites(void **state)
     assert_int_equal(claim(world, "a.eml", &taken), CLAIM_TAKEN);
     close(taken.fd);
     close(put(world, "a.eml", "second"));
-    folder_give_back(world->folder, &taken);
+    assert_true(folder_give_back(world->folder, &taken));
     int count = 0;
     DIR *dir = opendir(world->path);
     for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
@@ -155,6 +155,7 @@ static void pitfall_48_recovery_drops_known_claims_and_returns_others(void **sta
 {
     struct world *world = *state;
     struct claim known, unknown;
+    bool is_clean;
     struct error error;
     close(put(world, "known.eml", "1"));
     close(put(world, "unknown.eml", "2"));
@@ -162,14 +163,15 @@ static void pitfall_48_recovery_drops_known_claims_and_returns_others(void **sta
     assert_int_equal(claim(world, "unknown.eml", &unknown), CLAIM_TAKEN);
     close(known.fd);
     close(unknown.fd);
-    assert_true(folder_recover(world->folder, knows_one, &known.origin, &error));
+    assert_true(folder_recover(world->folder, knows_one, &known.origin, &is_clean, &error));
+    assert_true(is_clean);
     assert_false(is_there(world, "known.eml"));
     assert_true(is_there(world, "unknown.eml"));
     /* A rename that a power cut undid: the known file lies in Pickup again. */
     assert_int_equal(claim(world, "unknown.eml", &unknown), CLAIM_TAKEN);
-    folder_give_back(world->folder, &unknown);
+    assert_true(folder_give_back(world->folder, &unknown));
     close(unknown.fd);
-    assert_true(folder_recover(world->folder, knows_one, &unknown.origin, &error));
+    assert_true(folder_recover(world->folder, knows_one, &unknown.origin, &is_clean, &error));
     assert_false(is_there(world, "unknown.eml"));
 }
 

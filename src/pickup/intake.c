@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { DROP_AFTER_MS = 1000, QUEUED_EVENTS_MAX = 100 };
 
@@ -34,18 +35,21 @@ static bool is_known(void *arg, const struct origin *origin)
     return found != NULL;
 }
 
+/* With no batch under way. Claims that can't be dealt with now stay known and are looked at again. */
 static bool recover(struct intake *intake, struct error *error)
 {
     struct store *store;
     struct known *known = NULL, *entry, *next;
+    bool is_clean = false;
     if (!store_open(intake->parts.queue_dir, STORE_READER, &store, error))
         return false;
     bool is_done = store_each_origin(store, know, &known, error)
-                   && folder_recover(intake->folder, is_known, known, error);
-    if (is_done && known) {
-        intake->drop_first = 1; /* all of an earlier process: their claims are durably gone */
+                   && folder_recover(intake->folder, is_known, known, &is_clean, error);
+    if (is_done && is_clean && known) {
+        intake->drop_first = 1; /* all so far: their claims are durably gone */
         is_done = store_last_id(store, &intake->drop_last, error);
     }
+    intake->has_strays = !is_done || !is_clean;
     HASH_ITER(hh, known, entry, next) {
         HASH_DEL(known, entry);
         free(entry);
@@ -64,8 +68,35 @@ static bool apply_drop(struct writer_job *job, struct store *store, struct error
 
 static void drop_done(struct writer_job *job)
 {
-    ((struct drop_job *)job)->intake->drops_in_flight--;
-    free(job); /* if it failed they stay: the next start drops them */
+    struct intake *intake = ((struct drop_job *)job)->intake;
+    intake->drops_in_flight--;
+    intake->has_strays = intake->has_strays || !job->is_committed; /* its end drops them, too */
+    free(job);
+}
+
+void intake_give_back(struct intake *intake, const struct claim *claim)
+{
+    if (!folder_give_back(intake->folder, claim))
+        intake->has_strays = true;
+}
+
+/* A disk that failed for a while has left claims in .taken: they come to their end without a restart. */
+static void recover_strays(struct intake *intake)
+{
+    struct error error;
+    if (!intake->has_strays || intake->batches_in_flight || intake->drops_in_flight || clock_mono_ms() < intake->recover_at_ms)
+        return;
+    intake->recover_at_ms = clock_mono_ms() + INTAKE_PAUSE_MS;
+    if (!recover(intake, &error)) {
+        intake_pause(intake, "Pickup", &error);
+        return;
+    }
+    intake->is_unsure = intake->is_unsure && intake->has_strays;
+    if (intake->has_strays) {
+        (void)error_set(&error, "a file of .taken can be neither removed nor given back");
+        intake_tell_left(intake, ".taken", &error);
+    }
+    watch_scan_soon(intake->watch, 0);
 }
 
 /* I3: the unlinks become durable, then the origins may go. */
@@ -91,7 +122,7 @@ static void drop_origins(struct intake *intake)
 
 static bool is_drop_due(const struct intake *intake)
 {
-    return intake->drop_first && !intake->keeps_origins
+    return intake->drop_first && !intake->keeps_origins && !intake->has_strays
            && clock_mono_ms() - intake->drop_since_ms >= DROP_AFTER_MS;
 }
 
@@ -188,9 +219,9 @@ static void batch_committed(struct intake *intake, struct batch *batch)
     struct queued *list = NULL, **end = &list;
     for (size_t i = 0; i < batch->count; i++) {
         if (!folder_forget(intake->folder, &batch->entries[i].claim))
-            intake->keeps_origins = true;
+            intake->has_strays = true;
         if (batch->entries[i].partner.id && !folder_forget(intake->folder, &batch->entries[i].partner))
-            intake->keeps_origins = true;
+            intake->has_strays = true;
         chain(&end, &batch->entries[i].queued);
         chain(&end, &batch->entries[i].notice);
     }
@@ -206,9 +237,9 @@ static void batch_committed(struct intake *intake, struct batch *batch)
 
 static void give_back(struct intake *intake, const struct batch_entry *entry)
 {
-    folder_give_back(intake->folder, &entry->claim);
+    intake_give_back(intake, &entry->claim);
     if (entry->partner.id)
-        folder_give_back(intake->folder, &entry->partner);
+        intake_give_back(intake, &entry->partner);
 }
 
 static void batch_done(struct writer_job *job)
@@ -260,7 +291,7 @@ static bool may_take(struct intake *intake)
 {
     if (intake->paused_until_ms && clock_mono_ms() >= intake->paused_until_ms)
         intake->paused_until_ms = 0;
-    return !intake->is_stopping && !intake->paused_until_ms
+    return !intake->is_stopping && !intake->paused_until_ms && !intake->is_unsure
            && intake->batches_in_flight < BATCHES_MAX;
 }
 
@@ -290,7 +321,8 @@ static int wait_ms(struct intake *intake)
         wait = watch_wait_ms(intake->watch);
     else if (intake->paused_until_ms)
         wait = INTAKE_PAUSE_MS;
-    if (intake->drop_first && !intake->keeps_origins && (wait < 0 || wait > DROP_AFTER_MS))
+    bool is_due_soon = intake->has_strays || (intake->drop_first && !intake->keeps_origins);
+    if (is_due_soon && (wait < 0 || wait > DROP_AFTER_MS))
         wait = DROP_AFTER_MS;
     return wait;
 }
@@ -308,6 +340,8 @@ static void *intake_main(void *arg)
             take_batch(intake);
         if (is_drop_due(intake) && !intake->is_stopping)
             drop_origins(intake);
+        if (!intake->is_stopping)
+            recover_strays(intake);
     }
     return NULL;
 }
@@ -346,6 +380,8 @@ struct intake *intake_start(const struct intake_parts *parts, struct error *erro
         folder_open(config->pickup.dir, config->pickup.settle_ms, config->limits.message_size, error);
     if (!intake->folder || !recover(intake, error))
         goto failed;
+    intake->is_unsure = intake->has_strays;
+    (void)intake_owner(intake, geteuid()); /* glibc loads what it needs for names, which later may lack memory */
     /* The watch stands before the first scan: nothing falls between them. */
     intake->watch = watch_open(config->pickup.dir, config->pickup.scan_ms, error);
     if (!intake->watch)

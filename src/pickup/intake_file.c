@@ -7,6 +7,7 @@
 #include "pickup/foreign.h"
 #include "pickup/prepare.h"
 
+#include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,20 +17,20 @@ struct claim_pair { struct claim claim, partner; }; /* partner.id 0: a lone file
 
 enum { TELL_AGAIN_MS = 5 * 60 * 1000, TOLD_MAX = 1000 };
 
-static const char *owner_of(struct intake *intake, uid_t uid)
+const char *intake_owner(struct intake *intake, uid_t uid)
 {
     size_t place = uid % OWNERS;
     if (!intake->owners[place].is_known || intake->owners[place].uid != uid) {
         struct passwd entry, *found = NULL;
         char texts[2048];
-        (void)getpwuid_r(uid, &entry, texts, sizeof texts, &found);
+        int problem = getpwuid_r(uid, &entry, texts, sizeof texts, &found);
         char *name = intake->owners[place].name;
         if (found)
             (void)snprintf(name, sizeof intake->owners[place].name, "%s", found->pw_name);
         else
             (void)snprintf(name, sizeof intake->owners[place].name, "uid %u", (unsigned)uid);
         intake->owners[place].uid = uid;
-        intake->owners[place].is_known = true;
+        intake->owners[place].is_known = found || problem == 0; /* else it is asked again */
     }
     return intake->owners[place].name;
 }
@@ -82,7 +83,7 @@ static void refuse_one(struct intake *intake, const struct claim *claim, const s
         tell_refused(intake, about);
         return;
     }
-    folder_give_back(intake->folder, claim);
+    intake_give_back(intake, claim);
     intake_pause(intake, "Badmail", &error);
 }
 
@@ -100,9 +101,9 @@ static void refuse_claim(struct intake *intake, const struct claim_pair *pair, c
 
 static void give_back(struct intake *intake, const struct claim_pair *pair)
 {
-    folder_give_back(intake->folder, &pair->claim);
+    intake_give_back(intake, &pair->claim);
     if (pair->partner.id)
-        folder_give_back(intake->folder, &pair->partner);
+        intake_give_back(intake, &pair->partner);
 }
 
 static void refuse_name(struct intake *intake, const char *name, const struct error *why)
@@ -216,19 +217,30 @@ static void add_message(struct intake *intake, const struct claim_pair *pair, st
     entry->queued = prepare_queued(&intake->arena, intake->parts.config, prepared, about);
 }
 
+enum reading { READ_DONE, READ_BAD, READ_LATER };
+
+static enum reading read_one(struct intake *intake, const struct claim *claim, struct buf *out, struct error *error)
+{
+    if (file_read(claim->fd, intake->parts.config->limits.message_size, out, error))
+        return READ_DONE;
+    return errno == EFBIG ? READ_BAD : READ_LATER;
+}
+
 /* The file, or both halves of a pair as one. */
-static bool read_claims(struct intake *intake, const struct claim_pair *pair, struct error *error)
+static enum reading read_claims(struct intake *intake, const struct claim_pair *pair, struct error *error)
 {
     struct buf envelope = {0}, content = {0};
-    uint64_t size_max = intake->parts.config->limits.message_size;
     buf_clear(&intake->bytes);
     if (pair->partner.id == 0)
-        return file_read(pair->claim.fd, size_max, &intake->bytes, error);
-    bool is_read = file_read(pair->claim.fd, size_max, &envelope, error) && file_read(pair->partner.fd, size_max, &content, error)
-                   && foreign_join(buf_slice(&envelope), buf_slice(&content), &intake->bytes, error);
+        return read_one(intake, &pair->claim, &intake->bytes, error);
+    enum reading reading = read_one(intake, &pair->claim, &envelope, error);
+    if (reading == READ_DONE)
+        reading = read_one(intake, &pair->partner, &content, error);
+    if (reading == READ_DONE && !foreign_join(buf_slice(&envelope), buf_slice(&content), &intake->bytes, error))
+        reading = READ_BAD;
     buf_finish(&envelope);
     buf_finish(&content);
-    return is_read;
+    return reading;
 }
 
 static void add_claim(struct intake *intake, const struct claim_pair *pair)
@@ -237,13 +249,20 @@ static void add_claim(struct intake *intake, const struct claim_pair *pair)
     struct prepared prepared;
     const struct claim *claim = &pair->claim;
     int64_t now_ms = clock_wall_ms();
-    struct prepare_about about = {slice_of(claim->name), slice_of(owner_of(intake, claim->uid)),
+    struct prepare_about about = {slice_of(claim->name), slice_of(intake_owner(intake, claim->uid)),
                                   pair->partner.id ? "emailrelay" : NULL, claim->uid == geteuid(), claim->id, now_ms, clock_zone_s(now_ms),
                                   intake->parts.signer};
     struct badmail bad = {.name = about.name, .owner = about.owner, .id = pair->claim.id, .time_ms = now_ms};
-    if (!read_claims(intake, pair, &error)) {
+    switch (read_claims(intake, pair, &error)) {
+    case READ_DONE:
+        break;
+    case READ_BAD:
         bad.reason = slice_of(error.text);
         refuse_claim(intake, pair, &bad);
+        return;
+    case READ_LATER: /* a message says nothing by a disk that fails */
+        give_back(intake, pair);
+        intake_pause(intake, "Pickup", &error);
         return;
     }
     switch (prepare_message(&intake->arena, intake->parts.config, buf_slice(&intake->bytes), &about,
@@ -273,6 +292,9 @@ static bool claim(struct intake *intake, const char *name, enum claim_seen seen,
     case CLAIM_BUSY:
         watch_scan_soon(intake->watch, intake->parts.config->pickup.settle_ms + 1);
         break;
+    case CLAIM_STRAY:
+        intake->has_strays = true;
+        break;
     case CLAIM_LEFT:
         intake_tell_left(intake, name, &error);
         break;
@@ -296,7 +318,7 @@ void intake_file(struct intake *intake, const char *name, enum claim_seen seen)
         add_claim(intake, &pair);
         close(pair.claim.fd);
     } else if (pair.partner.id) {
-        folder_give_back(intake->folder, &pair.partner);
+        intake_give_back(intake, &pair.partner);
     }
     if (pair.partner.id)
         close(pair.partner.fd);

@@ -5,12 +5,12 @@
 #ifndef MR_PICKUP_INTAKE_PRIVATE_H
 #define MR_PICKUP_INTAKE_PRIVATE_H
 
+#include "base/hash.h"
 #include "pickup/folder.h"
 #include "pickup/intake.h"
 #include "pickup/watch.h"
 
 #include <pthread.h>
-#include <uthash.h>
 
 enum { BATCHES_MAX = 4, BATCH_SIZE_MAX = 8 << 20, OWNERS = 64 };
 
@@ -49,7 +49,10 @@ struct intake {
     int64_t paused_until_ms;   /* monotonic; 0 = not */
     uint64_t drop_first, drop_last; /* origins whose claims are unlinked, not yet durably */
     int64_t drop_since_ms;
-    bool keeps_origins;        /* an unlink failed: they stay until the next start */
+    bool keeps_origins;        /* a sync failed: they stay until the next start */
+    bool has_strays;           /* claims that could be neither unlinked nor given back */
+    int64_t recover_at_ms;     /* not before; monotonic */
+    bool is_unsure;            /* since the start: what lies in Pickup may be known, so nothing is taken */
     struct { uid_t uid; bool is_known; char name[64]; } owners[OWNERS];
 };
 
@@ -60,5 +63,7 @@ enum pair_part pair_find(struct intake *intake, const char *name, char ret_conte
 void intake_tell_left(struct intake *intake, const char *name, const struct error *error);
 void intake_pause(struct intake *intake, const char *what, const struct error *error);
 struct batch_entry *intake_add(struct intake *intake);
+const char *intake_owner(struct intake *intake, uid_t uid); /* the user's name, or "uid N" */
+void intake_give_back(struct intake *intake, const struct claim *claim);
 
 #endif

@@ -1,11 +1,10 @@
 #include "pickup/prepare.h"
 
+#include "base/hash.h"
 #include "config/schedule.h"
 #include "message/aliases.h"
 #include "pickup/foreign.h"
 #include "pickup/resume.h"
-
-#include <uthash.h>
 
 struct expanded { struct envelope_recipient *items; size_t count, capacity; struct once *seen; };
 struct once { struct slice text; UT_hash_handle hh; };

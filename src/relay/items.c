@@ -3,9 +3,11 @@
 #include "base/mem.h"
 #include "os/clock.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct lookup { struct item *item; unsigned recipient; };
@@ -135,10 +137,18 @@ static bool map_body(struct item *item, struct error *error)
     int fd = store_body_open(item->relay->parts.queue_dir, item->id, error);
     if (fd < 0)
         return false;
-    void *mapped = mmap(NULL, item->queued->message.size, PROT_READ, MAP_PRIVATE, fd, 0);
+    struct stat is;
+    size_t size = item->queued->message.size;
+    /* A page that can't be had would end the process (SIGBUS) once it is looked at: here it is an error. */
+    void *mapped = fstat(fd, &is) != 0 || (uint64_t)is.st_size != size ? MAP_FAILED : mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
     close(fd);
     if (mapped == MAP_FAILED)
-        return error_set_errno(error, "mmap of a message's body file");
+        return error_set(error, "a message's body file can't be read, or has another size than it was written with");
+    if (madvise(mapped, size, MADV_POPULATE_READ) != 0 && errno != EINVAL) { /* (Linux before 5.14 does not know it) */
+        (void)error_set_errno(error, "a message's body file can't be read");
+        munmap(mapped, size);
+        return false;
+    }
     item->mapped = mapped;
     item->content = slice_make(mapped, item->queued->message.size);
     return true;

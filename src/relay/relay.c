@@ -126,8 +126,10 @@ static void collect(void *arg, const struct store_recipient *recipient)
         load->ids[load->count++] = recipient->message_id;
 }
 
-static void tell_store_error(struct relay *relay, const struct error *error)
+/* What could not be read is looked for again: nothing else might wake the loader. */
+static void store_failed(struct relay *relay, const struct error *error)
 {
+    relay_wake_at(relay, clock_wall_ms() + 1000L * STORE_AGAIN_S);
     struct event event = EVENT(EVENT_ERROR);
     event.reason = slice_of(error->text);
     event_put(relay->parts.log, &event);
@@ -174,7 +176,7 @@ static void load_message(struct relay *relay, uint64_t id, int64_t now_ms)
         }
     }
     if (!is_read)
-        tell_store_error(relay, &error);
+        store_failed(relay, &error);
     arena_finish(&arena);
 }
 
@@ -204,8 +206,7 @@ static bool load_priority(struct relay *relay, int priority, int64_t now_ms)
     do {
         load->count = load->rows = 0;
         if (!store_load_due(relay->reader, priority, now_ms, LOAD_ROWS, &cursor, collect, load, &error)) {
-            tell_store_error(relay, &error);
-            relay_wake_at(relay, now_ms + 1000L * STORE_AGAIN_S);
+            store_failed(relay, &error);
             is_going = false;
         }
         for (size_t i = 0; is_going && i < load->count; i++) {
@@ -244,7 +245,7 @@ static void load_more(struct relay *relay)
         }
     }
     if (!store_next_due(relay->reader, now_ms, &next_ms, &error))
-        tell_store_error(relay, &error);
+        store_failed(relay, &error);
     else if (next_ms != INT64_MAX)
         relay_wake_at(relay, next_ms);
 }
@@ -256,8 +257,7 @@ static void load(struct relay *relay)
     if (relay->finished || (!is_wanted && relay->reload_count == 0))
         return;
     if (!store_snapshot_begin(relay->reader, &error)) {
-        tell_store_error(relay, &error);
-        relay_wake_at(relay, clock_wall_ms() + 1000L * STORE_AGAIN_S);
+        store_failed(relay, &error);
         return;
     }
     load_again(relay);

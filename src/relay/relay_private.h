@@ -13,6 +13,7 @@
 #define MR_RELAY_RELAY_PRIVATE_H
 
 #include "base/arena.h"
+#include "base/hash.h"
 #include "config/replies.h"
 #include "relay/login.h"
 #include "outcome/suppressed.h"
@@ -23,7 +24,6 @@
 #include "smtp/client.h"
 
 #include <openssl/ssl.h>
-#include <uthash.h>
 
 enum { TRIED_MAX = 64, WINDOW_START = 5, STRIKES_MAX = 3, HOST_REST_MS = 60 * 1000, STORE_AGAIN_S = 5,
        PACE_HOLD_MS = 60 * 1000 };

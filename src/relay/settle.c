@@ -9,6 +9,8 @@
 #include <event2/event.h>
 #include <stdlib.h>
 
+enum { CONTENT_TRIES_MAX = 3600 / STORE_AGAIN_S };
+
 struct dsn_list { struct dsn_recipient *items; size_t count, capacity; };
 
 struct settle {
@@ -23,6 +25,7 @@ struct settle {
     struct queued *notices;
     struct badmail badmail;     /* name set: what a null sender can't be told */
     struct slice badmail_content;
+    int content_tries;          /* it could not be read so often */
     bool is_badmail_written, is_gone;
     size_t final_count;         /* of the settlements */
     bool is_last;               /* no recipient of the message is left after it */
@@ -308,12 +311,13 @@ static void tell_about(struct settle *settle, enum event_kind kind, uint64_t id,
     event_put(settle->relay->parts.log, &event);
 }
 
+static void submit(struct settle *settle);
+
 static void on_again(int fd, short what, void *arg)
 {
-    struct settle *settle = arg;
     (void)fd;
     (void)what;
-    writer_submit(settle->relay->parts.writer, &settle->job);
+    submit(arg);
 }
 
 /* The outcome stands, the disk does not take it yet: it is kept and offered again, as a new transaction. */
@@ -385,15 +389,29 @@ static void compose_notices(struct settle *settle)
     }
 }
 
-static void prepare_badmail(struct settle *settle)
+/* False when the message can't be read now: it must not leave the queue before it is in Badmail whole. What stays
+ * unreadable for an hour is lost, and then the reason is written without it. */
+static bool prepare_badmail(struct settle *settle)
 {
-    struct error error;
-    if (slice_is_absent(settle->badmail.name))
-        return;
-    settle->badmail_content = SLICE("");
-    if (!item_content(settle->item, &settle->badmail_content, &error)) /* the reason is written all the same */
-        tell_about(settle, EVENT_WARNING, settle->item->id, error.text);
+    if (slice_is_absent(settle->badmail.name) || !slice_is_absent(settle->badmail_content))
+        return true;
+    if (!item_content(settle->item, &settle->badmail_content, &settle->job.error)) {
+        settle->badmail_content = SLICE_NONE;
+        if (settle->content_tries++ < CONTENT_TRIES_MAX)
+            return false;
+        settle->badmail_content = SLICE("");
+        tell_about(settle, EVENT_WARNING, settle->item->id, settle->job.error.text);
+    }
     tell_about(settle, EVENT_BADMAIL, settle->item->id, "the null sender can't be told");
+    return true;
+}
+
+static void submit(struct settle *settle)
+{
+    if (prepare_badmail(settle))
+        writer_submit(settle->relay->parts.writer, &settle->job);
+    else
+        try_again(settle);
 }
 
 static size_t count_final(const struct settle *settle)
@@ -414,9 +432,8 @@ void settle_submit(struct settle *settle, struct connection *connection)
     settle->connection = connection;
     settle->relay->settles_in_flight++;
     compose_notices(settle);
-    prepare_badmail(settle);
     settle->job.apply = apply_settle;
     settle->job.done = settle_done;
     settle->job.post = settle->relay->parts.post;
-    writer_submit(settle->relay->parts.writer, &settle->job);
+    submit(settle);
 }

@@ -1,6 +1,7 @@
 #include "relay/tls.h"
 
 #include "base/buf.h"
+#include "base/hash.h"
 #include "base/mem.h"
 
 #include <ctype.h>
@@ -10,7 +11,6 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <uthash.h>
 
 enum { SESSIONS_MAX = 2000, SESSION_LIFE_S = 3600 };
 

@@ -6,11 +6,11 @@
 #define MR_ROUTE_ROUTE_PRIVATE_H
 
 #include "base/buf.h"
+#include "base/hash.h"
 #include "route/route.h"
 #include "route/sts.h"
 
 #include <unbound.h>
-#include <uthash.h>
 
 enum { TTL_FLOOR_S = 5, TTL_CAP_S = 86400, TTL_TEMPORARY_S = 5 };
 

@@ -1,10 +1,10 @@
 #include "smtpd/clients.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 enum { MINUTE_MS = 60000 };
 

@@ -2,10 +2,10 @@
 
 #include "base/mem.h"
 #include "os/clock.h"
+#include "os/loop.h"
 
 #include <errno.h>
 #include <event2/event.h>
-#include <event2/thread.h>
 #include <jansson.h>
 #include <openssl/err.h>
 #include <signal.h>
@@ -252,9 +252,8 @@ static bool start(struct smtpd *smtpd, struct error *error)
     const struct clients_limits limits = {config->smtp.connections_per_client, config->smtp.connections_per_minute,
                                           config->smtp.messages_per_minute};
     pickup_folder_settle(smtpd->folder);
-    (void)evthread_use_pthreads(); /* post_send() wakes the loop through an eventfd */
     smtpd->clients = clients_create(&limits);
-    smtpd->base = event_base_new();
+    smtpd->base = loop_create(error);
     smtpd->post = smtpd->base ? post_create(error) : NULL;
     if (!smtpd->post || !post_attach(smtpd->post, smtpd->base, error))
         return false;
@@ -268,9 +267,8 @@ bool smtpd_run(struct smtpd *smtpd, smtpd_reload_fn *may_reload, void *arg, enum
 {
     smtpd->may_reload = may_reload;
     smtpd->reload_arg = arg;
-    if (!start(smtpd, error))
+    if (!start(smtpd, error) || !loop_run(smtpd->base, error))
         return false;
-    (void)event_base_dispatch(smtpd->base);
     *ret_end = smtpd->how;
     return true;
 }

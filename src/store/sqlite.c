@@ -180,6 +180,10 @@ static bool writer_prepare(struct sqlite *store, struct error *error)
     int step = GROWTH_STEP;
     /* Where it can't, room_reserve() only takes less beforehand. */
     (void)sqlite3_file_control(store->db, "main", SQLITE_FCNTL_CHUNK_SIZE, &step);
+    /* SQLite opens queue.db or its WAL for reading when it can't for writing, were it only for a lack of descriptors:
+     * here that is an error, not a relay that takes nothing until it is restarted. */
+    if (!database_execute(store, "BEGIN IMMEDIATE; ROLLBACK", error))
+        return error_prefix(error, "can't be opened for writing");
     sqlite3_wal_hook(store->db, after_commit, store);
     wal_reserve(store);
     wal_index_reserve(store);

@@ -3,6 +3,7 @@
 #include "web/admin_private.h"
 
 #include "base/base64.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "message/address.h"
 #include "os/clock.h"
@@ -10,7 +11,6 @@
 #include "web/form_mail.h"
 
 #include <stdlib.h>
-#include <uthash.h>
 
 enum { KEYS_MAX = 10000, KEY_SIZE_MAX = 200, RECIPIENTS_MAX = 1000, FILES_MAX = 50 };
 
