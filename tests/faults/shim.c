@@ -5,6 +5,9 @@
  *   kill    SIGKILL for the whole process group just before or just after point kill_at
  *   fail    a call of kind fail_call, number fail_at, fails with fail_errno; once, or from then on while is_failing
  *   short   the same, but a write or send takes only one octet
+ *           Numbers are counted from when the orders were written, in all threads and processes together; releasing
+ *           (is_failing = 0) ends it. CALL_MALLOC is every way to ask for memory, CALL_STEP SQLite's step (fail_errno is then
+ *           SQLite's code). Put in front of AddressSanitizer's library (verify_asan_link_order=0), memory stays its.
  *   defect  a mistake of the relay's that is played: see enum defect
  *   record  every change of the disk, in order, into FAULTS_RECORD (lib/power.py reads it)
  *   clock   time runs clock_scale times as fast, and the wall clock is off by clock_jump_ms
@@ -37,7 +40,8 @@
 enum call {
     CALL_NONE, CALL_OPEN, CALL_WRITE, CALL_PWRITE, CALL_SEND, CALL_RECV, CALL_FSYNC, CALL_FDATASYNC, CALL_RENAME,
     CALL_UNLINK, CALL_MKDIR, CALL_FTRUNCATE, CALL_FALLOCATE, CALL_CHMOD, CALL_CONNECT, CALL_READ, CALL_MALLOC,
-    CALL_SOCKET, CALL_STAT, CALL_LINK, CALL_SYNCFS, CALL_COUNT
+    CALL_SOCKET, CALL_STAT, CALL_LINK, CALL_SYNCFS, CALL_PREAD, CALL_ACCEPT, CALL_EPOLL_CTL, CALL_EPOLL_WAIT, CALL_STEP,
+    CALL_READDIR, CALL_COUNT
 };
 
 enum defect {
@@ -501,9 +505,15 @@ int socket(int domain, int type, int protocol)
     return must_fail(CALL_SOCKET) ? -1 : (int)syscall(SYS_socket, domain, type, protocol);
 }
 
+int accept4(int fd, struct sockaddr *from, socklen_t *size, int flags)
+{
+    return must_fail(CALL_ACCEPT) ? -1 : (int)syscall(SYS_accept4, fd, from, size, flags);
+}
+int accept(int fd, struct sockaddr *from, socklen_t *size) { return accept4(fd, from, size, 0); }
+
 static ssize_t do_read(int fd, void *data, size_t size, off_t at)
 {
-    if (orders && is_changing(fd) && must_fail(CALL_READ))
+    if (orders && is_changing(fd) && must_fail(at < 0 ? CALL_READ : CALL_PREAD))
         return -1;
     return at < 0 ? syscall(SYS_read, fd, data, size) : syscall(SYS_pread64, fd, data, size, at);
 }
@@ -775,6 +785,8 @@ struct dirent64 *readdir64(DIR *dir)
 {
     if (is_defect(DEFECT_CLAIMS_NOT_READ) && play(is_folder(dirfd(dir), "/.taken")))
         return NULL;
+    if (must_fail(CALL_READDIR))
+        return NULL;
     return REAL(readdir64)(dir);
 }
 struct dirent *readdir(DIR *dir)
@@ -787,9 +799,57 @@ struct dirent *readdir(DIR *dir)
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *old, size_t size);
-void *malloc(size_t size) { return must_fail(CALL_MALLOC) ? NULL : __libc_malloc(size); }
-void *calloc(size_t count, size_t size) { return must_fail(CALL_MALLOC) ? NULL : __libc_calloc(count, size); }
-void *realloc(void *old, size_t size) { return must_fail(CALL_MALLOC) ? NULL : __libc_realloc(old, size); }
+/* AddressSanitizer's, where it is there: what it gives has to come from it, or it can't see leaks. */
+__attribute__((weak)) void *__interceptor_malloc(size_t size);
+__attribute__((weak)) void *__interceptor_calloc(size_t count, size_t size);
+__attribute__((weak)) void *__interceptor_realloc(void *old, size_t size);
+
+void *malloc(size_t size)
+{
+    if (must_fail(CALL_MALLOC))
+        return NULL;
+    return __interceptor_malloc ? __interceptor_malloc(size) : __libc_malloc(size);
+}
+void *calloc(size_t count, size_t size)
+{
+    if (must_fail(CALL_MALLOC))
+        return NULL;
+    return __interceptor_calloc ? __interceptor_calloc(count, size) : __libc_calloc(count, size);
+}
+void *realloc(void *old, size_t size)
+{
+    if (must_fail(CALL_MALLOC))
+        return NULL;
+    return __interceptor_realloc ? __interceptor_realloc(old, size) : __libc_realloc(old, size);
+}
+
+/* ---- SQLite ---- */
+
+struct sqlite3;
+struct sqlite3_stmt;
+const char *sqlite3_sql(struct sqlite3_stmt *statement);
+struct sqlite3 *sqlite3_db_handle(struct sqlite3_stmt *statement);
+int sqlite3_db_readonly(struct sqlite3 *db, const char *name);
+int sqlite3_step(struct sqlite3_stmt *statement);
+
+/* Giving up a transaction can't fail, nor can the end of one that only read. */
+static bool is_giving_up(struct sqlite3_stmt *statement)
+{
+    const char *text = REAL(sqlite3_sql)(statement);
+    return text && (strncmp(text, "ROLLBACK", 8) == 0
+                    || (strncmp(text, "COMMIT", 6) == 0
+                        && REAL(sqlite3_db_readonly)(REAL(sqlite3_db_handle)(statement), "main")));
+}
+
+int sqlite3_step(struct sqlite3_stmt *statement)
+{
+    static int (*real)(struct sqlite3_stmt *);
+    if (!real)
+        real = REAL(sqlite3_step);
+    if (orders && orders->fail_call == CALL_STEP && !is_giving_up(statement) && must_fail(CALL_STEP))
+        return (int)orders->fail_errno;
+    return real(statement);
+}
 
 /* ---- time ---- */
 
@@ -838,8 +898,25 @@ int poll(struct pollfd *watched, nfds_t count, int wait_ms)
 }
 int __poll_chk(struct pollfd *watched, nfds_t count, int wait_ms, size_t room) { (void)room; return poll(watched, count, wait_ms); }
 
+/* How the supervisor waits for its children. */
+int sigtimedwait(const sigset_t *restrict set, siginfo_t *restrict info, const struct timespec *restrict wait)
+{
+    int64_t left_ns = wait->tv_sec * 1000000000 + wait->tv_nsec;
+    if (orders && orders->clock_scale > 1)
+        left_ns /= (int64_t)orders->clock_scale;
+    struct timespec left = {left_ns / 1000000000, left_ns % 1000000000};
+    return (int)syscall(SYS_rt_sigtimedwait, set, info, &left, 8);
+}
+
+int epoll_ctl(int fd, int operation, int watched, struct epoll_event *event)
+{
+    return must_fail(CALL_EPOLL_CTL) ? -1 : (int)syscall(SYS_epoll_ctl, fd, operation, watched, event);
+}
+
 int epoll_wait(int fd, struct epoll_event *events, int count, int wait_ms)
 {
+    if (must_fail(CALL_EPOLL_WAIT))
+        return -1;
     return (int)syscall(SYS_epoll_pwait, fd, events, count, scaled(wait_ms), NULL, 8);
 }
 

@@ -7,7 +7,7 @@ class Ledger:
     and notices that were sent again. beyond: of these, more than the open connections allow, a crash."""
 
     def __init__(self, world, expected, crashes, connections):
-        """expected: {token: {recipient: "delivered" | "returned" | "badmail"}}."""
+        """expected: {token: {recipient: "delivered" | "returned" | "badmail" | "dropped"}}."""
         self.lost, self.taken_twice, self.duplicates, self.wrong = [], [], 0, []
         delivered, ids, notices = collections.Counter(), collections.defaultdict(set), collections.defaultdict(set)
         same_notice = collections.Counter()
@@ -19,17 +19,18 @@ class Ledger:
             else:
                 delivered[delivery.token, delivery.recipient] += 1
                 ids[delivery.token].add(delivery.id)
-        bad = collections.Counter(token for text in world.badmail() for token in expected
-                                  if f"X-Token: {token}\r\n".encode() in text)
+        bad, dropped = (collections.Counter(token for text in texts for token in expected
+                                            if f"X-Token: {token}\r\n".encode() in text)
+                        for texts in (world.badmail(), world.dropped()))
         for token, recipients in expected.items():
             for recipient, outcome in recipients.items():
                 count = {"delivered": delivered[token, recipient], "returned": len(notices[token, recipient]),
-                         "badmail": bad[token]}
+                         "badmail": bad[token], "dropped": dropped[token]}
                 if not sum(count.values()):
                     self.lost.append((token, recipient))
                 elif not count[outcome]:
                     self.wrong.append((token, recipient, outcome, count))
-                if count["returned"] > 1 or (outcome == "badmail" and count["badmail"] > 1):
+                if count["returned"] > 1 or (outcome == "badmail" and count["badmail"] > 1) or count["dropped"] > 1:
                     self.taken_twice.append((token, recipient))
             # A transaction is of one message: its recipients are sent again together.
             self.duplicates += max(max(0, delivered[token, recipient] - 1) for recipient in recipients)

@@ -54,6 +54,11 @@ class Orders:
     def calls(self, name):
         return struct.unpack_from("q", self.map, CALLS_AT + 8 * CALLS[name])[0]
 
+    def forget_calls(self):
+        """Calls are counted from here on."""
+        self.map[CALLS_AT:TAIL_AT] = bytes(TAIL_AT - CALLS_AT)
+        self["failed"] = 0
+
     @property
     def record_size(self):
         return struct.unpack_from("q", self.map, TAIL_AT)[0]

@@ -253,11 +253,11 @@ def cuts(world, scenario, chance, randoms, rows_share=1.0, defect=0):
             yield number, disk, disk.state(kept), delivered
 
 
-def recover(world, scenario, disk, state, delivered):
+def recover(world, scenario, disk, state, delivered, clock_jump_ms=0):
     build(world, disk, *state)
     world.sink.reset()
     world.sink.deliveries = list(delivered)
-    world.orders.write()
+    world.orders.write(clock_jump_ms=clock_jump_ms)
     world.run(FAULTS_INODES=str(world.base / "inodes"))
     return Ledger(world, scenario.expected, 1, CONNECTIONS)
 

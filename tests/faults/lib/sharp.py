@@ -11,6 +11,9 @@ from lib.world import Stuck, World
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 EIGHT_LARGE = Scenario("large", [one("l1", ["ok@far.test"], body=LARGE)])
+# In the queue for an hour, which passes while the power is off: what is not on the disk then can't have been delivered.
+WAITING = Scenario("waiting", [one("w1", ["ok@far.test"])], {"queue": {"retry_first": "1h"}})
+WHILE_OFF_MS = 2 * 3600 * 1000
 CLAIMS = Scenario("claims", [one(f"c{n}", [f"ok{n}@far.test"]) for n in range(3)], linger_s=0.15)
 
 
@@ -89,6 +92,7 @@ def failing_run(world, scenario, defect, call, errno, number):
     """A run in which that call fails from its number-th time on; then the power goes, and all that was not synced with it."""
     scenario.set_up(world)
     world.births = births(world)
+    world.sink.is_deferring = scenario is WAITING
     disk = Disk(world.root)
     world.orders.write(defect=defect, fail_at=number, fail_call=CALLS[call], fail_errno=errno, fail_is_ever=1, is_failing=1)
 
@@ -99,8 +103,9 @@ def failing_run(world, scenario, defect, call, errno, number):
             pass  # it waits for the disk: as it should
     for row in recorded(world, run):
         disk.feed(row)
+    world.sink.is_deferring = False
     kept = disk.pending() if call == "pwrite" else []  # what was written stands: it is the rest that is missing
-    return recover(world, scenario, disk, disk.state(kept), list(world.sink.deliveries))
+    return recover(world, scenario, disk, disk.state(kept), list(world.sink.deliveries), WHILE_OFF_MS)
 
 
 def by_failing(world, scenario, defect, is_over):
@@ -137,7 +142,7 @@ TABLE = {
     "claim_dropped": (by_kill, BY_NAME["pickup eight"]),
     "no_lock": (by_two_relays, None),
     "fsync_retried": (by_failing, BY_NAME["pickup one"]),
-    "no_space_ignored": (by_failing, BY_NAME["pickup one"]),
+    "no_space_ignored": (by_failing, WAITING),
     "never_settled": (by_power, BY_NAME["pickup eight"]),
 }
 # Which the quick run has time for: one for each way of catching.

@@ -28,7 +28,7 @@ class Sink:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
         self.lock = threading.Lock()
-        self.is_up = True
+        self.is_deferring = False  # every recipient, until further notice
         self.reset()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -91,6 +91,9 @@ class Sink:
         with self.lock:
             is_first = name not in self.seen
             self.seen.add(name)
+        if self.is_deferring:
+            recipients.pop()
+            return "451 4.2.0 nobody today"
         if name.startswith("no"):
             recipients.pop()
             return "550 5.1.1 nobody of that name"

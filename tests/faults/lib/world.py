@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ TREE = pathlib.Path(__file__).resolve().parents[3]
 BUILD = TREE / "build-faults"
 BINARY, SHIM = BUILD / "src" / "mailroot", BUILD / "tests" / "faults" / "libshim.so"
 HOME = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+SANITIZED = pathlib.Path(os.environ.get("MAILROOT") or TREE / "build-check" / "src" / "mailroot")
 CONNECTIONS = 2
 DRAIN_S = 30
 NULL = subprocess.DEVNULL
@@ -27,6 +29,16 @@ def merge(base, changes):
     for key, value in changes.items():
         result[key] = merge(result[key], value) if isinstance(value, dict) and key in result else value
     return result
+
+
+def sanitized():
+    """(the program built with AddressSanitizer, its library); the plain one and None where there is no such build."""
+    if SANITIZED.exists():
+        needs = subprocess.run(["ldd", SANITIZED], capture_output=True, text=True, check=False).stdout
+        found = re.search(r"libasan\S* => (\S+)", needs)
+        if found:
+            return SANITIZED, found.group(1)
+    return BINARY, None
 
 
 class Stuck(Exception):
@@ -74,13 +86,13 @@ class World:
     # ---- the relay ----
 
     def environment(self, **more):
-        return dict(os.environ, LD_PRELOAD=str(SHIM), FAULTS_ORDERS=str(self.orders.path),
-                    MAILROOT_CONFIG=str(self.base / "conf"), **more)
+        return {**os.environ, "LD_PRELOAD": str(SHIM), "FAULTS_ORDERS": str(self.orders.path),
+                "MAILROOT_CONFIG": str(self.base / "conf"), **more}
 
     def start(self, shim=True, **environment):
         with open(self.base / "stderr", "ab") as stderr:
             self.process = subprocess.Popen(
-                [BINARY, "run", "-c", self.base / "conf"], stdin=NULL, stdout=NULL, stderr=stderr,
+                [self.binary, "run", "-c", self.base / "conf"], stdin=NULL, stdout=NULL, stderr=stderr,
                 start_new_session=True, env=self.environment(**environment) if shim else None)
 
     def kill(self):
@@ -93,7 +105,7 @@ class World:
             self.process = None
 
     def command(self, *arguments, input=b"", **environment):
-        return subprocess.run([BINARY, *arguments], input=input, capture_output=True, start_new_session=True, timeout=60,
+        return subprocess.run([self.binary, *arguments], input=input, capture_output=True, start_new_session=True, timeout=60,
                               env=self.environment(**environment), check=False)
 
     def status(self):
@@ -151,6 +163,16 @@ class World:
         return "\n".join([*events, stderr, f"Pickup {self.names()} .taken {self.names('Pickup/.taken')}"])
 
     # ---- what is there after ----
+
+    def clear(self):
+        """Forgets what came out so far."""
+        self.sink.reset()
+        for folder in ("Badmail", "Drop"):
+            for path in (self.root / folder).glob("[!.]*"):
+                path.unlink(missing_ok=True)
+
+    def dropped(self):
+        return [path.read_bytes() for path in (self.root / "Drop").glob("*.eml")]
 
     def badmail(self):
         return [path.read_bytes() for path in (self.root / "Badmail").glob("*.BAD")]
