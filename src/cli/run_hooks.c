@@ -4,6 +4,7 @@
 #include "cli/identity.h"
 #include "cli/supervise.h"
 #include "os/file.h"
+#include "os/loop.h"
 #include "outcome/webhook.h"
 
 #include <event2/event.h>
@@ -51,13 +52,13 @@ static void on_reload(evutil_socket_t number, short what, void *arg)
 static bool start_loop(struct run_hooks *run, struct error *error)
 {
     static const struct { int number; event_callback_fn fn; } signals[] = {{SIGTERM, on_end}, {SIGINT, on_end}, {SIGHUP, on_reload}};
-    run->base = event_base_new();
+    run->base = loop_create(error);
     for (size_t i = 0; run->base && i < COUNT_OF(signals); i++) {
         run->events[i] = evsignal_new(run->base, signals[i].number, signals[i].fn, run);
         if (!run->events[i] || event_add(run->events[i], NULL) != 0)
             return error_set(error, "can't watch signals");
     }
-    return run->base || error_set(error, "libevent has no loop");
+    return run->base != NULL;
 }
 
 int run_hooks_main(const struct command_options *options)
@@ -71,10 +72,12 @@ int run_hooks_main(const struct command_options *options)
     (void)umask(027);
     struct webhooks *hooks = webhooks_open(config, &error);
     if (hooks && file_make_folder(folder, 0750, &error) && identity_become(config, &error) && confine_hooks(config, &error)
-        && start_loop(&run, &error) && webhooks_start(hooks, run.base, tell, &error))
-        (void)event_base_dispatch(run.base);
-    else
+        && start_loop(&run, &error) && webhooks_start(hooks, run.base, tell, &error)) {
+        if (!loop_run(run.base, &error))
+            run.exit_code = command_fail("run", EX_TEMPFAIL, "hooks: %s", error.text);
+    } else {
         run.exit_code = command_fail("run", EX_CONFIG, "%s", error.text);
+    }
     webhooks_close(&hooks);
     for (size_t i = 0; i < COUNT_OF(run.events); i++)
         if (run.events[i])

@@ -3,10 +3,9 @@
 #define MR_OUTCOME_WEBHOOK_PRIVATE_H
 
 #include "base/buf.h"
+#include "base/hash.h"
 #include "outcome/follow.h"
 #include "outcome/webhook.h"
-
-#include <uthash.h>
 
 enum { WEBHOOK_ID_SIZE = 4 + 32 };
 

@@ -1,5 +1,6 @@
 #include "relay/inquiry_private.h"
 
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "os/clock.h"
@@ -7,7 +8,6 @@
 #include "store/filter.h"
 
 #include <stdlib.h>
-#include <uthash.h>
 
 enum { LISTED_MAX = 500, SUMMED_MAX = 5000, DESTINATIONS_MAX = 200 };
 

@@ -14,10 +14,10 @@
 #ifndef MR_RELAY_PACE_H
 #define MR_RELAY_PACE_H
 
+#include "base/hash.h"
 #include "config/config.h"
 
 #include <jansson.h>
-#include <uthash.h>
 
 enum { PACE_CUT_GAP_MS = 5000, PACE_REST_MAX_MS = 60 * 60 * 1000, PACE_REFUSALS_MAX = 3, PACE_CAUSE_SIZE = 300 };
 
