@@ -160,6 +160,7 @@ struct config {
         int messages_per_connection, recipients, errors, writers;
         uint64_t session_size;       /* octets of a connection; 0 = no limit */
         int64_t command_ms, data_ms, session_ms, greet_pause_ms, tarpit_ms;
+        int64_t hold_ms;             /* FUTURERELEASE: the longest; 0 = not offered */
     } smtp;
     struct { bool is_on; char *ca_file; int port; int64_t timeout_ms; } mta_sts;
     struct { char *copy_to; char *from; uint64_t returned_size; } bounce;

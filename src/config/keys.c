@@ -110,6 +110,7 @@ const struct config_key config_keys[] = {
     {"smtp.errors", KEY_INT, AT(smtp.errors), 1, 1000, "20", NULL},
     {"smtp.writers", KEY_INT, AT(smtp.writers), 1, 1000, "100", NULL},
     {"smtp.session_size", KEY_SIZE, AT(smtp.session_size), 0, 1024 * 1024 * MB, "0", NULL},
+    {"smtp.future_release", KEY_DURATION, AT(smtp.hold_ms), 0, 365 * DAY_MS, "30d", NULL},
     {"smtp.timeouts.command", KEY_DURATION, AT(smtp.command_ms), 100, DAY_MS, "5m", NULL},
     {"smtp.timeouts.data", KEY_DURATION, AT(smtp.data_ms), 100, DAY_MS, "3m", NULL},
     {"smtp.timeouts.session", KEY_DURATION, AT(smtp.session_ms), 1000, DAY_MS, "2h", NULL},

@@ -36,7 +36,8 @@ struct submission_recipient {
 struct submission {
     struct slice sender;             /* absent: no X-Sender line; "" is the null sender */
     struct slice ret, envid, auth;   /* absent if not given; envid and auth are xtext */
-    bool is_8bit, is_smtputf8;       /* BODY=8BITMIME, SMTPUTF8 */
+    bool is_8bit, is_smtputf8, is_requiretls; /* BODY=8BITMIME, SMTPUTF8, REQUIRETLS */
+    struct slice deliver_at;         /* RFC 3339: not before; absent: at once */
     const struct submission_recipient *recipients; /* none: the relay finds them in the header */
     size_t recipient_count;
     enum submission_origin origin;

@@ -7,7 +7,8 @@ static bool is_clean(struct slice text)
 
 bool submission_check(const struct submission *submission, struct error *error)
 {
-    const struct slice texts[] = {submission->sender, submission->ret, submission->envid, submission->auth};
+    const struct slice texts[] = {submission->sender, submission->ret, submission->envid, submission->auth,
+                                  submission->deliver_at};
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         if (!slice_is_absent(texts[i]) && !is_clean(texts[i]))
             return error_set(error, "a line end in the sender or a parameter");
@@ -49,7 +50,8 @@ void submission_put_envelope(struct buf *out, const struct submission *submissio
         put_parameter(out, " ENVID=", submission->envid);
         put_parameter(out, " AUTH=", submission->auth);
         buf_append_text(out, submission->is_8bit ? " BODY=8BITMIME" : "");
-        buf_append_text(out, submission->is_smtputf8 ? " SMTPUTF8\r\n" : "\r\n");
+        buf_append_text(out, submission->is_smtputf8 ? " SMTPUTF8" : "");
+        buf_append_text(out, submission->is_requiretls ? " REQUIRETLS\r\n" : "\r\n");
     }
     for (size_t i = 0; i < submission->recipient_count; i++) {
         put_path(out, "X-Receiver: ", submission->recipients[i].address);
@@ -57,6 +59,8 @@ void submission_put_envelope(struct buf *out, const struct submission *submissio
         put_parameter(out, " ORCPT=", submission->recipients[i].orcpt);
         buf_append_text(out, "\r\n");
     }
+    if (!slice_is_absent(submission->deliver_at))
+        buf_printf(out, "X-Deliver-At: %.*s\r\n", SLICE_FMT(submission->deliver_at));
     if (origins[submission->origin])
         buf_printf(out, "X-Mailroot-Accepted: %s\r\n", origins[submission->origin]);
     if (submission->is_block_ended)

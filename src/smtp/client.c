@@ -100,7 +100,7 @@ static void put_mail(struct smtp_client *client, const struct smtp_transaction *
         buf_append_text(out, " BODY=8BITMIME");
     if (transaction->is_smtputf8)
         buf_append_text(out, " SMTPUTF8");
-    if (transaction->is_requiretls)
+    if (transaction->is_requiretls && (client->offers & SMTP_REQUIRETLS))
         buf_append_text(out, " REQUIRETLS");
     if ((client->offers & SMTP_DSN) && transaction->ret)
         buf_printf(out, " RET=%s", transaction->ret);
@@ -152,7 +152,8 @@ static bool settle_unsendable(struct smtp_client *client, struct smtp_transactio
         client_settle_all(client, RESULT_FAILED, "mail", "5.3.4", "message larger than the server takes (SIZE)");
         return true;
     }
-    if (transaction->is_requiretls && !(client->is_secured && (client->offers & SMTP_REQUIRETLS))) {
+    bool is_notice = transaction->sender.size == 0 && client->is_secured; /* RFC 8689 5: not lost for want of the word */
+    if (transaction->is_requiretls && !is_notice && !(client->is_secured && (client->offers & SMTP_REQUIRETLS))) {
         client_settle_all(client, RESULT_FAILED, "mail", "5.7.30",
                           "the message demands REQUIRETLS, which the server does not offer");
         for (size_t i = 0; i < transaction->recipient_count; i++)

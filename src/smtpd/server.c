@@ -1,6 +1,7 @@
 #include "smtpd/server_private.h"
 
 #include "base/base64.h"
+#include "os/clock.h"
 #include "smtp/path.h"
 
 #include <stdarg.h>
@@ -133,6 +134,14 @@ static bool take_helo(struct server *server, struct slice name)
     return true;
 }
 
+/* RFC 4865 3: the longest interval in seconds, and the latest time. For those who submit (or are about to). */
+static void put_future_release(struct server *server)
+{
+    char latest[25];
+    clock_rfc3339(server->now_ms + server->options->hold_ms, latest);
+    buf_printf(&server->output, "250-FUTURERELEASE %lld %s\r\n", (long long)(server->options->hold_ms / 1000), latest);
+}
+
 static void on_ehlo(struct server *server, struct slice argument)
 {
     const struct server_options *options = server->options;
@@ -151,6 +160,10 @@ static void on_ehlo(struct server *server, struct slice argument)
         buf_append(&server->output, SLICE("250-STARTTLS\r\n"));
     if (is_auth_offered(server) && !server->is_authenticated)
         buf_printf(&server->output, "250-AUTH %s\r\n", options->mechanisms);
+    if (server->is_secured)
+        buf_append(&server->output, SLICE("250-REQUIRETLS\r\n"));
+    if (options->hold_ms && (server->client.may_relay || server->is_authenticated || is_auth_offered(server)))
+        put_future_release(server);
     if (options->is_etrn_offered)
         buf_append(&server->output, SLICE("250-ETRN\r\n"));
     if (server->client.may_xclient)

@@ -1,6 +1,6 @@
 /* server: the listener's side of SMTP as a pure machine; bytes and times in, bytes and actions out.
  *   RFC 5321, 1870 (SIZE), 1985 (ETRN), 2034, 2920 (PIPELINING), 3030 (CHUNKING), 3207 (STARTTLS), 3461 (DSN), 4954 (AUTH),
- *   6152, 6531 (SMTPUTF8), 9422 (LIMITS)
+ *   4865 (FUTURERELEASE), 6152, 6531 (SMTPUTF8), 8689 (REQUIRETLS), 9422 (LIMITS)
  *
  *   NEW --EHLO--> READY --MAIL--> MAIL --RCPT--> RCPT --DATA--> content --CRLF "." CRLF--> STORE --> READY
  *                                                     --BDAT--> BDAT (content)   --LAST--> STORE --> READY
@@ -50,6 +50,7 @@ struct server_options {
     uint64_t message_size, session_size;  /* octets; session_size 0 = no limit */
     size_t header_size, header_count, hops;
     int recipients, messages, errors;     /* a message, a connection, a connection */
+    int64_t hold_ms;                      /* FUTURERELEASE: the longest; 0 = not offered */
     int64_t tarpit_ms;                    /* held back after every refusal from the fourth on */
     const char *mechanisms;               /* "PLAIN LOGIN SCRAM-SHA-256", NULL = no AUTH at all */
     bool is_tls_offered, is_tls_demanded; /* demanded: no MAIL before it */

@@ -2,6 +2,7 @@
 
 #include "message/content.h"
 #include "message/envelope.h"
+#include "os/clock.h"
 #include "smtp/path.h"
 
 #include <stdio.h>
@@ -63,6 +64,44 @@ static const char *on_auth(struct server *server, struct slice value)
     return is_known ? NULL : bad_value;
 }
 
+/* RFC 8689 2: only where TLS is on; the envelope carries it to the next hops. */
+static const char *on_requiretls(struct server *server, struct slice value)
+{
+    server->transaction.submission.is_requiretls = true;
+    return !slice_is_absent(value) ? bad_value : server->is_secured ? NULL : "555 5.5.4 REQUIRETLS goes with TLS";
+}
+
+/* RFC 4865 4: for submission, so only from those who may. The file says the time itself: it may lie in Pickup for a while. */
+static const char *hold(struct server *server, int64_t until_ms)
+{
+    char text[25];
+    if (!server->options->hold_ms)
+        return "555 5.5.4 FUTURERELEASE is not offered";
+    if (!server->client.may_relay && !server->is_authenticated)
+        return "530 5.7.0 FUTURERELEASE is for those who submit: AUTH first";
+    if (!slice_is_absent(server->transaction.submission.deliver_at))
+        return "501 5.5.4 HOLDFOR or HOLDUNTIL, once";
+    if (until_ms < server->now_ms || until_ms > server->now_ms + server->options->hold_ms)
+        return "501 5.5.4 held that long is nothing here, or it is in the past";
+    clock_rfc3339(until_ms, text);
+    server->transaction.submission.deliver_at = keep(server, slice_of(text));
+    return NULL;
+}
+
+static const char *on_holdfor(struct server *server, struct slice value)
+{
+    uint64_t seconds;
+    if (value.size > 9 || !slice_to_u64(value, &seconds))
+        return bad_value;
+    return hold(server, server->now_ms + (int64_t)seconds * 1000);
+}
+
+static const char *on_holduntil(struct server *server, struct slice value)
+{
+    int64_t until_ms;
+    return slice_is_absent(value) || !envelope_time_parse(value, &until_ms) ? bad_value : hold(server, until_ms);
+}
+
 static struct submission_recipient *recipient(struct server *server)
 {
     return &server->transaction.recipients[server->transaction.submission.recipient_count];
@@ -88,6 +127,7 @@ static const char *on_orcpt(struct server *server, struct slice value)
 static const struct parameter mail_parameters[] = {
     {{"SIZE", 4}, on_size}, {{"BODY", 4}, on_body},   {{"SMTPUTF8", 8}, on_smtputf8},
     {{"RET", 3}, on_ret},   {{"ENVID", 5}, on_envid}, {{"AUTH", 4}, on_auth},
+    {{"REQUIRETLS", 10}, on_requiretls}, {{"HOLDFOR", 7}, on_holdfor}, {{"HOLDUNTIL", 9}, on_holduntil},
 };
 static const struct parameter rcpt_parameters[] = {{{"NOTIFY", 6}, on_notify}, {{"ORCPT", 5}, on_orcpt}};
 

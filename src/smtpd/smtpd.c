@@ -49,7 +49,7 @@ static struct server_options options_of(const struct smtpd *smtpd, const struct 
         .header_size = config->limits.header_size, .header_count = (size_t)config->limits.header_count,
         .hops = (size_t)config->limits.hops, .recipients = config->smtp.recipients,
         .messages = config->smtp.messages_per_connection, .errors = config->smtp.errors,
-        .tarpit_ms = config->smtp.tarpit_ms, .mechanisms = smtpd->auth ? auth_mechanisms(smtpd->auth) : NULL,
+        .hold_ms = config->smtp.hold_ms, .tarpit_ms = config->smtp.tarpit_ms, .mechanisms = smtpd->auth ? auth_mechanisms(smtpd->auth) : NULL,
         .is_tls_offered = smtpd->tls != NULL, .is_tls_demanded = socket->is_tls_demanded,
         .is_etrn_offered = smtpd->policy.queue_count > 0, .is_auth_demanded = socket->is_auth_demanded, .is_auth_in_clear = config->smtp.is_auth_in_clear,
     };

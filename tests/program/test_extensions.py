@@ -1,0 +1,164 @@
+"""What the listener offers beyond the plain dialog: each extension from MAIL to the next hop, or to the notice."""
+import crypt
+import datetime
+import re
+import ssl
+
+import pytest
+
+from lib import mail
+from lib.listener import FRIEND, PASSWORD, STRANGER, Talk, listener
+from lib.ports import MX_PORT
+from lib.relay import merge
+from lib.scripted import EXTENSIONS
+from lib.signed import Authority
+
+MESSAGE = "From: a@x.test\r\nTo: user@ours.test\r\nSubject: hi\r\n\r\nsecret body\r\n"
+
+
+def zulu(seconds):
+    at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@pytest.fixture
+def users(tmp_path):
+    path = tmp_path / "users"
+    path.write_text(f"user:{crypt.crypt(PASSWORD, crypt.METHOD_SHA256)}\n")
+    return path
+
+
+# ---- FUTURERELEASE: RFC 4865 ----
+
+def submit(talk, parameters):
+    assert talk.codes(f"MAIL FROM:<a@x.test> {parameters}", "RCPT TO:<user@ours.test>", "DATA") == [250, 250, 354], parameters
+    return re.search(r"taken as (\S+)", talk.say(MESSAGE + "."))[1]
+
+
+def test_a_message_is_held_as_long_as_it_says(relay_to, make_aio):
+    config, ports = listener(future_release="1h")
+    sink = make_aio()
+    relay = relay_to(sink, merge(config, {"queue": {"expire": "1s"}}))
+    with Talk(ports["mail"]) as talk:
+        talk.say("EHLO me")
+        offer = next(line for line in talk.lines if "FUTURERELEASE" in line)
+        assert re.fullmatch(r"250-FUTURERELEASE 3600 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", offer)
+        for parameters, code in (("HOLDFOR=3601", 501), ("HOLDFOR=-1", 501), ("HOLDFOR=", 501), ("HOLDFOR=1234567890", 501),
+                                 ("HOLDUNTIL=soon", 501), (f"HOLDUNTIL={zulu(3700)}", 501), (f"HOLDUNTIL={zulu(-100)}", 501),
+                                 ("HOLDFOR=2 HOLDFOR=2", 501), (f"HOLDFOR=2 HOLDUNTIL={zulu(60)}", 501)):
+            assert talk.codes(f"MAIL FROM:<a@x.test> {parameters}") == [code], parameters
+        held = {submit(talk, "HOLDFOR=2"): 2, submit(talk, f"HOLDUNTIL={zulu(3)}"): 1}
+    for name, seconds in held.items():
+        queued = relay.wait_event("queued", pickup=name)
+        assert queued["next"] > queued["time"]
+        delivered = relay.wait_event("delivered", pickup=name)
+        assert delivered["time"] >= queued["next"] and delivered["delay_ms"] >= 1000 * seconds
+    got = sink.wait(2)
+    assert not any(b"deliver-at" in envelope.original_content.lower() for envelope in got)
+
+
+def test_strangers_hold_nothing(relay_to, make_aio, users):
+    config, ports = listener(users=users)
+    relay_to(make_aio(), config)
+    with Talk(ports["mail"], STRANGER) as talk:
+        talk.say("EHLO me")
+        assert not any("FUTURERELEASE" in line for line in talk.lines)
+        assert talk.codes("MAIL FROM:<a@x.test> HOLDFOR=5") == [530]
+    with Talk(ports["tls"], STRANGER, tls=True) as talk:
+        talk.say("EHLO me")
+        assert any("FUTURERELEASE" in line for line in talk.lines)  # AUTH is to follow
+        assert talk.codes("MAIL FROM:<a@x.test> HOLDFOR=5") == [530]
+    config, ports = listener(future_release="0s")
+    relay_to(make_aio(), config)
+    with Talk(ports["mail"]) as talk:
+        talk.say("EHLO me")
+        assert not any("FUTURERELEASE" in line for line in talk.lines)
+        assert talk.codes("MAIL FROM:<a@x.test> HOLDFOR=5") == [555]
+
+
+# ---- REQUIRETLS: RFC 8689 ----
+
+@pytest.fixture
+def make_required(make_relay, make_server):
+    """(ports, server of far.test, server of x.test, which gets the notices), both behind certificates of a CA that is trusted."""
+    def create(far, near):
+        authority, servers = Authority(), []
+        for name, words in (("mx.far.test", far), ("mx.x.test", near)):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*authority.certificate(name))
+            servers.append(make_server(extensions=[*EXTENSIONS, "STARTTLS", *words], context=context))
+        config, ports = listener()
+        relay = make_relay(merge(config, {
+            "delivery": {"port": MX_PORT, "tls_ca_file": str(authority.file)},
+            "dns": {"hosts": {"mx.far.test": servers[0].address, "mx.x.test": servers[1].address}},
+            "route": {"far.test": {"hosts": ["mx.far.test"]}, "x.test": {"hosts": ["mx.x.test"]}}}))
+        return relay, ports, *servers
+    return create
+
+
+def demand(port, source=FRIEND):
+    with Talk(port, source, tls=True) as talk:
+        talk.say("EHLO me")
+        assert "250-REQUIRETLS" in talk.lines
+        assert talk.codes("MAIL FROM:<a@x.test> REQUIRETLS=1") == [501]
+        assert talk.codes("MAIL FROM:<a@x.test> REQUIRETLS RET=FULL", "RCPT TO:<user@far.test>", "DATA", MESSAGE + ".")[-1] == 250
+
+
+def test_requiretls_goes_along(make_required):
+    relay, ports, far, _ = make_required(["REQUIRETLS"], [])
+    with Talk(ports["mail"]) as talk:
+        talk.say("EHLO me")
+        assert "250-REQUIRETLS" not in talk.lines
+        assert talk.codes("MAIL FROM:<a@x.test> REQUIRETLS") == [555]
+    demand(ports["tls"])
+    sent = far.wait_transactions()[0]
+    assert "REQUIRETLS" in sent.sender_parameters.split() and sent.is_secured
+    relay.wait_event("delivered")
+
+
+@pytest.mark.parametrize("near", [["REQUIRETLS"], []], ids=["offered", "not_offered"])
+def test_a_notice_of_such_a_message_is_as_well_kept(make_required, near):
+    relay, ports, far, sender = make_required([], near)
+    demand(ports["tls"])
+    bounced = relay.wait_event("bounced")
+    assert bounced["status"] == "5.7.30" and not far.transactions
+    notice = sender.wait_transactions()[0]
+    assert notice.sender == "" and notice.is_secured  # not lost for want of the word (section 5)
+    assert ("REQUIRETLS" in notice.sender_parameters.split()) == bool(near)
+    assert b"text/rfc822-headers" in notice.content and b"secret body" not in notice.content  # RET=HDRS whatever was asked
+
+
+def test_a_notice_waits_where_no_tls_is(make_required):
+    relay, ports, _, sender = make_required([], [])
+    sender.table.append((re.compile("EHLO"), "250-mx.test\n250 PIPELINING"))
+    demand(ports["tls"])
+    relay.wait_event("bounced")
+    assert "TLS" in relay.wait_event("deferred", to="a@x.test")["reason"] and not sender.transactions
+
+
+# ---- what is not offered ----
+
+@pytest.mark.parametrize("command, code", [
+    ("MAIL FROM:<a@x.test> BODY=BINARYMIME", 501), ("MAIL FROM:<a@x.test> MT-PRIORITY=3", 555), ("MAIL FROM:<a@x.test> HOLDFOR=1", 250),
+    ("MAIL FROM:<a@x.test> BODY=8BITMIME BODY=7BIT", 501), ("MAIL FROM:<a@x.test> SMTPUTF8=yes", 501)])
+def test_parameters_are_taken_as_offered(relay_to, make_aio, command, code):
+    config, ports = listener(tls=False)
+    relay_to(make_aio(), config)
+    with Talk(ports["mail"]) as talk:
+        talk.say("EHLO me")
+        assert not any("BINARYMIME" in line for line in talk.lines)
+        assert talk.codes(command) == [code]
+    with Talk(ports["mail"]) as talk:  # RFC 5321 4.1.1.11: none of them without EHLO
+        assert talk.codes("HELO me", "MAIL FROM:<a@x.test> SIZE=10") == [250, 555]
+
+
+def test_limits_are_those_that_hold(relay_to, make_aio):
+    config, ports = listener(tls=False, messages_per_connection=2, recipients=3)
+    relay_to(make_aio(), config)
+    with Talk(ports["mail"]) as talk:
+        talk.say("EHLO me")
+        assert "250-LIMITS MAILMAX=2 RCPTMAX=3" in talk.lines
+        recipients = ["RCPT TO:<a@ours.test>"] * 3
+        assert talk.codes("MAIL FROM:<>", *recipients, "RCPT TO:<b@ours.test>") == [250, 250, 250, 250, 452]
+        assert talk.codes("DATA", MESSAGE + ".", "MAIL FROM:<>", recipients[0], "DATA", MESSAGE + ".", "MAIL FROM:<>") == [
+            354, 250, 250, 250, 354, 250, 421]
