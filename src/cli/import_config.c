@@ -396,6 +396,15 @@ static void put_log_fields(struct import *import, struct buf *out)
     buf_finish(&list);
 }
 
+/* NULL: the W3C form, which is also what stands in for ODBC. */
+static const char *log_format(struct import *import)
+{
+    struct slice class = import_value(import, "LogPluginClsid", 0);
+    return slice_starts_nocase(class, SLICE("{FF16065F-"))   ? "ncsa"
+           : slice_starts_nocase(class, SLICE("{FF160657-")) ? "iis"
+                                                             : NULL;
+}
+
 static void put_log(struct import *import, struct buf *out)
 {
     static const char *const periods[] = {"size", "daily", "weekly", "monthly", "hourly"};
@@ -405,8 +414,11 @@ static void put_log(struct import *import, struct buf *out)
         return;
     if (!slice_to_u64(import_value(import, "LogFilePeriod", 0), &period) || period >= COUNT_OF(periods))
         period = 1;
-    buf_printf(out, "\n# LogType, LogFilePeriod: the W3C log beside events.jsonl\nw3c { dir = \"Log/W3C\"; period = %s",
+    const char *format = log_format(import);
+    buf_printf(out, "\n# LogType, LogFilePeriod, LogPluginClsid: IIS's log beside events.jsonl\nw3c { dir = \"Log/W3C\"; period = %s",
                periods[period]);
+    if (format)
+        buf_printf(out, "; format = %s", format);
     if (period == 0 && slice_to_u64(size, &octets) && octets >= 1024 && octets < UINT64_C(1) << 40)
         buf_printf(out, "; rotate_size = %llu", (unsigned long long)octets);
     put_log_fields(import, out);

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-struct id { char text[40]; UT_hash_handle hh; };
+struct id { char text[80]; UT_hash_handle hh; };
 
 struct trace {
     char **words;
@@ -55,7 +55,7 @@ static bool matches(const json_t *event, const char *word)
 
 static void print_event(const json_t *event)
 {
-    static const char *const keys[] = {"to", "mx", "ip", "tls", "status", "reply", "reason", "note", "next"};
+    static const char *const keys[] = {"client", "user", "to", "mx", "ip", "tls", "status", "reply", "reason", "note", "next"};
     printf("%s  %-12s %s", history_text(event, "time"), history_text(event, "event"), history_text(event, "id"));
     if (history_text(event, "about")[0])
         printf(" about %s", history_text(event, "about"));
@@ -84,11 +84,14 @@ static bool on_event(void *arg, const json_t *event)
             add_id(trace, history_text(event, "id"));
             trace->count++;
         }
+        if (has_id(trace, history_text(event, "id"))) /* "accepted" comes before there is an id */
+            add_id(trace, history_text(event, "pickup"));
         if (has_id(trace, history_text(event, "about")))
             add_id(trace, history_text(event, "id"));
         return true;
     }
-    bool is_wanted = has_id(trace, history_text(event, "id"));
+    bool is_accepted = strcmp(history_text(event, "event"), "accepted") == 0;
+    bool is_wanted = has_id(trace, history_text(event, is_accepted ? "pickup" : "id"));
     for (char **word = trace->words; *word && !is_wanted; word++)
         is_wanted = matches(event, *word);
     if (!is_wanted)

@@ -169,9 +169,10 @@ struct config {
     struct { bool is_on; char *dir; } receipts;
     struct {
         char *dir;                   /* "" or NULL: no W3C log */
-        int period;                  /* enum w3c_period */
+        int period, format;          /* enum w3c_period, enum w3c_format */
         uint64_t rotate_size;
         struct config_list fields;   /* empty: IIS's usual ones */
+        bool is_dialogs;             /* the listener's commands, a line each */
     } w3c;
     struct {
         struct config_list domains;  /* mail for them stays here: a route of their own, else Drop */

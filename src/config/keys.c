@@ -16,6 +16,7 @@ static const char *const oldest_names[] = {"1.0", "1.1", "1.2", "1.3", NULL};
 static const char *const dialect_names[] = {"auto", "plain", "bsmtp", "mdaemon-raw", "emailrelay", NULL};
 static const char *const unknown_names[] = {"retry", "hold", NULL};
 static const char *const period_names[] = {"daily", "hourly", "weekly", "monthly", "size", NULL};
+static const char *const format_names[] = {"w3c", "ncsa", "iis", NULL};
 static const char *const store_names[] = {"sqlite", NULL};
 
 const struct config_key config_keys[] = {
@@ -132,6 +133,8 @@ const struct config_key config_keys[] = {
     {"w3c.dir", KEY_TEXT, AT(w3c.dir), 0, 0, NULL, NULL},
     {"w3c.period", KEY_ENUM, AT(w3c.period), 0, 0, "daily", period_names},
     {"w3c.rotate_size", KEY_SIZE, AT(w3c.rotate_size), 1024, 1024 * 1024 * MB, "20MB", NULL},
+    {"w3c.format", KEY_ENUM, AT(w3c.format), 0, 0, "w3c", format_names},
+    {"w3c.dialogs", KEY_BOOL, AT(w3c.is_dialogs), 0, 0, "true", NULL},
     {"w3c.fields", KEY_LIST, AT(w3c.fields), 0, 0, NULL, NULL},
     {"local.domains", KEY_LIST, AT(local.domains), 0, 0, NULL, NULL},
     {"local.aliases", KEY_TEXT, AT(local.alias_file), 0, 0, NULL, NULL},

@@ -20,6 +20,9 @@ enum w3c_field {
 
 enum w3c_period { W3C_DAILY, W3C_HOURLY, W3C_WEEKLY, W3C_MONTHLY, W3C_BY_SIZE };
 
+/* IIS's three files: W3C extended, NCSA common, and its own. The last two have fields of their own. */
+enum w3c_format { W3C_EXTENDED, W3C_NCSA, W3C_IIS };
+
 const char *w3c_field_name(enum w3c_field field);
 /* W3C_FIELD_COUNT: there is none of that name. */
 enum w3c_field w3c_field_find(struct slice name);

@@ -39,7 +39,9 @@ static const char *const kind_names[EVENT_KIND_COUNT] = {
     [EVENT_DISCONNECTED] = "disconnected", [EVENT_DELIVERED] = "delivered",
     [EVENT_DEFERRED] = "deferred",   [EVENT_BOUNCED] = "bounced",   [EVENT_EXPIRED] = "expired",
     [EVENT_UNKNOWN] = "unknown",     [EVENT_NOTICE] = "notice",     [EVENT_BADMAIL] = "badmail",
-    [EVENT_HELD] = "held",           [EVENT_RELEASED] = "released", [EVENT_RETRIED] = "retried",
+    [EVENT_TURNED_AWAY] = "turned-away", [EVENT_AUTHENTICATED] = "authenticated", [EVENT_AUTH_FAILED] = "auth-failed",
+    [EVENT_DENIED] = "denied",       [EVENT_ACCEPTED] = "accepted", [EVENT_ETRN] = "etrn",
+    [EVENT_COMMAND] = "command",     [EVENT_HELD] = "held",           [EVENT_RELEASED] = "released", [EVENT_RETRIED] = "retried",
     [EVENT_REMOVED] = "removed",     [EVENT_REROUTED] = "rerouted", [EVENT_DONE] = "done",
     [EVENT_PACED] = "paced",
     [EVENT_SUSPENDED] = "suspended", [EVENT_RESUMED] = "resumed",
@@ -163,6 +165,9 @@ static void put_fields(struct buf *out, const struct event *event, size_t text_s
     put_text(to, "owner", event->owner);
     put_text(to, "dialect", event->dialect);
     put_text(to, "repairs", event->repairs);
+    put_text(to, "client", event->client);
+    put_text(to, "helo", event->helo);
+    put_text(to, "user", event->user);
     put_text(to, "mx", event->host);
     put_text(to, "ip", event->address);
     put_text(to, "tls", event->tls);
@@ -255,10 +260,10 @@ static void write_lines(struct event_log *log)
 {
     struct error error;
     bool is_written = true;
-    if (log->lines.size == 0)
-        return;
     if (log->w3c && !w3c_flush(log->w3c))
         is_written = false;
+    if (log->lines.size == 0 && is_written)
+        return;
     if (log->is_stdout && !file_write_all(STDOUT_FILENO, buf_slice(&log->lines), &error))
         is_written = false;
     if (log->file_fd >= 0 && !append_to_file(log))
@@ -289,10 +294,12 @@ void event_put(struct event_log *log, const struct event *event)
     pthread_mutex_lock(&log->mutex);
     if (log->lost_lines)
         tell_lost(log);
-    put_line(&log->lines, event);
+    if (event->kind != EVENT_COMMAND) {
+        put_line(&log->lines, event);
+        log->waiting_lines++;
+    }
     if (log->w3c)
         w3c_put(log->w3c, event, clock_wall_ms());
-    log->waiting_lines++;
     if (log->lines.size >= BUFFER_SIZE_MAX)
         write_lines(log);
     pthread_mutex_unlock(&log->mutex);

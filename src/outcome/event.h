@@ -25,6 +25,13 @@ enum event_kind {
     EVENT_BADMAIL,     /* what could be neither delivered nor returned */
     EVENT_HELD, EVENT_RELEASED, EVENT_RETRIED, EVENT_REMOVED, EVENT_REROUTED, /* by an operator */
     EVENT_SUSPENDED, EVENT_RESUMED, /* a route whose user is refused; and let in again */
+    /* of the listener (outcome/told.h) */
+    EVENT_TURNED_AWAY, /* a connection that is not served */
+    EVENT_AUTHENTICATED, EVENT_AUTH_FAILED,
+    EVENT_DENIED,      /* MAIL, RCPT or content that was not taken; `stage` says which */
+    EVENT_ACCEPTED,    /* a message is in Pickup as `pickup`, and the client has its 250 */
+    EVENT_ETRN,        /* mail that waits was asked for */
+    EVENT_COMMAND,     /* any command and its answer: for the W3C log alone */
     EVENT_DONE,        /* the message is gone from the queue: every recipient has its outcome */
     EVENT_PACED,       /* the relay's own limits for a site changed: `note` says how, `reply` why */
     EVENT_WARNING, EVENT_ERROR,
@@ -36,6 +43,7 @@ struct event {
     uint64_t id;                /* queue id, 0 = none */
     uint64_t about;             /* 0 = none */
     struct slice pickup, message_id, sender, recipient, owner, dialect, repairs;
+    struct slice client, helo, user; /* of the listener's: its address, what it calls itself, who it proved to be */
     struct slice host, address; /* MX host, and IP with port */
     struct slice tls, cipher;   /* "TLSv1.3", "TLS_AES_256_GCM_SHA384"; absent in the clear */
     struct slice route, auth;   /* a route's pattern; the mechanism of AUTH */
@@ -46,6 +54,7 @@ struct event {
     unsigned attempt;
     int64_t next_ms;            /* Unix time of the next attempt, 0 = none */
     int64_t size, recipients;   /* 0 = not said */
+    int64_t octets_in, octets_out; /* EVENT_COMMAND: its line or content, and the answer */
     int64_t delay_ms, connect_ms, transaction_ms; /* -1 = not said; since arrival; to connect; MAIL to answer */
 };
 

@@ -16,6 +16,7 @@ enum { NAME_SIZE = 32, NUMBER_MAX = 1000000, QUERY_SIZE_MAX = 1024 };
 struct w3c_log {
     char *dir, *hostname;
     enum w3c_period period;
+    enum w3c_format format;
     uint64_t rotate_size, file_size;
     enum w3c_field fields[W3C_FIELD_COUNT];
     size_t field_count;
@@ -31,27 +32,29 @@ static const enum w3c_field standard_fields[] = {W3C_DATE,   W3C_TIME,  W3C_CLIE
 
 /* ---- files ---- */
 
-void w3c_file_name(enum w3c_period period, int64_t wall_ms, unsigned number, char *ret_name, size_t size)
+void w3c_file_name(enum w3c_format format, enum w3c_period period, int64_t wall_ms, unsigned number, char *ret_name, size_t size)
 {
+    static const char *const prefixes[] = {"ex", "nc", "in"}, *const whole[] = {"extend", "ncsa", "inetsv"};
     time_t seconds = (time_t)(wall_ms / 1000);
     struct tm utc;
     (void)gmtime_r(&seconds, &utc);
+    const char *prefix = prefixes[format];
     int year = utc.tm_year % 100, month = utc.tm_mon + 1;
     switch (period) {
     case W3C_DAILY:
-        (void)snprintf(ret_name, size, "ex%02d%02d%02d.log", year, month, utc.tm_mday);
+        (void)snprintf(ret_name, size, "%s%02d%02d%02d.log", prefix, year, month, utc.tm_mday);
         break;
     case W3C_HOURLY:
-        (void)snprintf(ret_name, size, "ex%02d%02d%02d%02d.log", year, month, utc.tm_mday, utc.tm_hour);
+        (void)snprintf(ret_name, size, "%s%02d%02d%02d%02d.log", prefix, year, month, utc.tm_mday, utc.tm_hour);
         break;
     case W3C_WEEKLY: /* IIS: the week of the month */
-        (void)snprintf(ret_name, size, "ex%02d%02d%02d.log", year, month, (utc.tm_mday - 1) / 7 + 1);
+        (void)snprintf(ret_name, size, "%s%02d%02d%02d.log", prefix, year, month, (utc.tm_mday - 1) / 7 + 1);
         break;
     case W3C_MONTHLY:
-        (void)snprintf(ret_name, size, "ex%02d%02d.log", year, month);
+        (void)snprintf(ret_name, size, "%s%02d%02d.log", prefix, year, month);
         break;
     case W3C_BY_SIZE:
-        (void)snprintf(ret_name, size, "extend%u.log", number);
+        (void)snprintf(ret_name, size, "%s%u.log", whole[format], number);
         break;
     }
 }
@@ -61,6 +64,8 @@ static void put_head(struct w3c_log *log, int64_t wall_ms)
     time_t seconds = (time_t)(wall_ms / 1000);
     struct tm utc;
     char date[32];
+    if (log->format != W3C_EXTENDED)
+        return;
     (void)gmtime_r(&seconds, &utc);
     (void)strftime(date, sizeof date, "%Y-%m-%d %H:%M:%S", &utc);
     buf_printf(&log->lines, "#Software: mailroot " MAILROOT_VERSION "\r\n#Version: 1.0\r\n#Date: %s\r\n#Fields:", date);
@@ -89,7 +94,7 @@ static unsigned number_now(const struct w3c_log *log)
     struct stat is;
     unsigned number = log->number ? log->number : 1;
     for (; number < NUMBER_MAX; number++) {
-        w3c_file_name(W3C_BY_SIZE, 0, number, name, sizeof name);
+        w3c_file_name(log->format, W3C_BY_SIZE, 0, number, name, sizeof name);
         (void)snprintf(path, sizeof path, "%s/%s", log->dir, name);
         if (stat(path, &is) != 0 || (uint64_t)is.st_size < log->rotate_size)
             break;
@@ -121,7 +126,7 @@ static void turn_over(struct w3c_log *log, int64_t wall_ms)
         log->is_lossy = !w3c_flush(log) || log->is_lossy;
         log->number = number_now(log);
     }
-    w3c_file_name(log->period, wall_ms, log->number, name, sizeof name);
+    w3c_file_name(log->format, log->period, wall_ms, log->number, name, sizeof name);
     if (log->fd >= 0 && strcmp(name, log->name) == 0)
         return;
     log->is_lossy = !w3c_flush(log) || log->is_lossy;
@@ -131,13 +136,16 @@ static void turn_over(struct w3c_log *log, int64_t wall_ms)
 
 /* ---- lines ---- */
 
-static void put_text(struct buf *out, struct slice text)
+static void put_text(struct w3c_log *log, struct slice text)
 {
+    static const char *const partings[] = {[W3C_EXTENDED] = "", [W3C_NCSA] = "\"", [W3C_IIS] = ","};
+    struct buf *out = &log->lines;
     if (text.size == 0)
         buf_append_byte(out, '-');
     for (size_t i = 0; i < text.size && i < QUERY_SIZE_MAX; i++) {
         unsigned char c = (unsigned char)text.data[i];
-        buf_append_byte(out, c == ' ' ? '+' : c < 0x20 || c == 0x7f ? '?' : (char)c);
+        bool parts = c == partings[log->format][0];
+        buf_append_byte(out, c == ' ' ? '+' : c < 0x20 || c == 0x7f || parts ? '?' : (char)c);
     }
 }
 
@@ -154,23 +162,25 @@ static struct slice ip_of(struct slice address, struct slice *ret_port)
     return ip;
 }
 
-static const char *method_of(const struct event *event)
+static struct slice method_of(const struct event *event)
 {
     static const struct { const char *stage, *method; } methods[] = {
         {"greeting", "-"},  {"connect", "-"},  {"ehlo", "EHLO"}, {"starttls", "STARTTLS"}, {"tls", "STARTTLS"},
         {"auth", "AUTH"},   {"mail", "MAIL"},  {"rcpt", "RCPT"}, {"data", "DATA"},         {"body", "DATA"},
         {"final", "DATA"},  {"drop", "DROP"},  {"maildir", "MAILDIR"},
     };
+    if (event->kind == EVENT_COMMAND)
+        return event->note;
     if (event->kind == EVENT_TAKEN || event->kind == EVENT_REFUSED)
-        return "PICKUP";
+        return SLICE("PICKUP");
     if (event->kind == EVENT_CONNECTED)
-        return "EHLO";
+        return SLICE("EHLO");
     if (event->kind == EVENT_DISCONNECTED)
-        return "QUIT";
+        return SLICE("QUIT");
     for (size_t i = 0; i < COUNT_OF(methods); i++)
         if (slice_equals(event->stage, slice_of(methods[i].stage)))
-            return methods[i].method;
-    return "-";
+            return slice_of(methods[i].method);
+    return SLICE("-");
 }
 
 static int status_of(const struct event *event)
@@ -193,15 +203,24 @@ static int status_of(const struct event *event)
     }
 }
 
-static void put_query(struct buf *out, const struct event *event)
+static void put_query(struct w3c_log *log, const struct event *event)
 {
     struct buf text = {0};
-    if (event->kind == EVENT_TAKEN || event->kind == EVENT_REFUSED)
+    if (event->kind == EVENT_COMMAND && event->reason.size)
+        buf_printf(&text, "+%.*s", SLICE_FMT(event->reason));
+    else if (event->kind == EVENT_TAKEN || event->kind == EVENT_REFUSED)
         buf_printf(&text, "+FROM:<%.*s>", SLICE_FMT(event->sender));
     else if (!slice_is_absent(event->recipient))
         buf_printf(&text, "+TO:<%.*s>", SLICE_FMT(event->recipient));
-    put_text(out, buf_slice(&text));
+    put_text(log, buf_slice(&text));
     buf_finish(&text);
+}
+
+/* "IPv6:2001:db8::1", as in a Received line, without its mark. */
+static struct slice client_of(const struct event *event)
+{
+    bool is_v6 = slice_starts(event->client, SLICE("IPv6:"));
+    return is_v6 ? slice_from(event->client, 5) : event->client;
 }
 
 static void put_field(struct w3c_log *log, enum w3c_field field, const struct event *event, const struct tm *utc)
@@ -213,27 +232,27 @@ static void put_field(struct w3c_log *log, enum w3c_field field, const struct ev
     switch (field) {
     case W3C_DATE:
         (void)strftime(text, sizeof text, "%Y-%m-%d", utc);
-        put_text(out, slice_of(text));
+        put_text(log, slice_of(text));
         break;
     case W3C_TIME:
         (void)strftime(text, sizeof text, "%H:%M:%S", utc);
-        put_text(out, slice_of(text));
+        put_text(log, slice_of(text));
         break;
-    case W3C_CLIENT_IP: put_text(out, ip); break;
-    case W3C_USER: put_text(out, is_outbound ? SLICE("OutboundConnectionCommand") : SLICE("")); break;
-    case W3C_SITE: put_text(out, SLICE("SMTPSVC1")); break;
-    case W3C_COMPUTER: put_text(out, slice_of(log->hostname)); break;
-    case W3C_SERVER_PORT: put_text(out, port); break;
-    case W3C_METHOD: put_text(out, slice_of(method_of(event))); break;
-    case W3C_STEM: put_text(out, event->pickup); break;
-    case W3C_QUERY: put_query(out, event); break;
+    case W3C_CLIENT_IP: put_text(log, is_outbound ? ip : client_of(event)); break;
+    case W3C_USER: put_text(log, is_outbound ? SLICE("OutboundConnectionCommand") : event->helo); break;
+    case W3C_SITE: put_text(log, SLICE("SMTPSVC1")); break;
+    case W3C_COMPUTER: put_text(log, slice_of(log->hostname)); break;
+    case W3C_SERVER_PORT: put_text(log, port); break;
+    case W3C_METHOD: put_text(log, method_of(event)); break;
+    case W3C_STEM: put_text(log, event->pickup); break;
+    case W3C_QUERY: put_query(log, event); break;
     case W3C_STATUS: buf_printf(out, "%d", status_of(event)); break;
     case W3C_WIN32: buf_append_byte(out, '0'); break;
-    case W3C_SENT: buf_printf(out, "%lld", (long long)event->size); break;
-    case W3C_RECEIVED: buf_append_byte(out, '0'); break;
+    case W3C_SENT: buf_printf(out, "%lld", (long long)(event->kind == EVENT_COMMAND ? event->octets_out : event->size)); break;
+    case W3C_RECEIVED: buf_printf(out, "%lld", (long long)event->octets_in); break;
     case W3C_TAKEN: buf_printf(out, "%lld", (long long)(event->transaction_ms > 0 ? event->transaction_ms : 0)); break;
-    case W3C_VERSION: put_text(out, is_outbound ? SLICE("SMTP") : SLICE("")); break;
-    case W3C_HOST: put_text(out, event->host); break;
+    case W3C_VERSION: put_text(log, is_outbound || event->kind == EVENT_COMMAND ? SLICE("SMTP") : SLICE("")); break;
+    case W3C_HOST: put_text(log, event->host); break;
     case W3C_SERVER_IP:
     case W3C_AGENT:
     case W3C_COOKIE:
@@ -242,6 +261,28 @@ static void put_field(struct w3c_log *log, enum w3c_field field, const struct ev
         buf_append_byte(out, '-');
         break;
     }
+}
+
+/* A line of the forms whose fields are fixed: a text (a time, by strftime(3)) and the field behind it. */
+struct cell { const char *text; enum w3c_field field; };
+
+static const struct cell ncsa_row[] = { /* host - user [time] "request" status octets */
+    {"", W3C_CLIENT_IP}, {" - ", W3C_USER}, {" [%d/%b/%Y:%H:%M:%S +0000] \"", W3C_METHOD}, {" ", W3C_STEM}, {"?", W3C_QUERY},
+    {" SMTP\" ", W3C_STATUS}, {" ", W3C_SENT}};
+static const struct cell iis_row[] = {
+    {"", W3C_CLIENT_IP}, {", ", W3C_USER}, {", %m/%d/%y, %H:%M:%S, ", W3C_SITE}, {", ", W3C_COMPUTER}, {", ", W3C_SERVER_IP},
+    {", ", W3C_TAKEN}, {", ", W3C_RECEIVED}, {", ", W3C_SENT}, {", ", W3C_STATUS}, {", ", W3C_WIN32}, {", ", W3C_METHOD},
+    {", ", W3C_STEM}, {", ", W3C_QUERY}};
+
+static void put_row(struct w3c_log *log, const struct cell *row, size_t count, const struct event *event, const struct tm *utc)
+{
+    char text[64];
+    for (size_t i = 0; i < count; i++) {
+        if (row[i].text[0] && strftime(text, sizeof text, row[i].text, utc))
+            buf_append_text(&log->lines, text);
+        put_field(log, row[i].field, event, utc);
+    }
+    buf_append_text(&log->lines, log->format == W3C_IIS ? ",\r\n" : "\r\n");
 }
 
 static bool is_told(enum event_kind kind)
@@ -256,6 +297,7 @@ static bool is_told(enum event_kind kind)
     case EVENT_BOUNCED:
     case EVENT_EXPIRED:
     case EVENT_UNKNOWN:
+    case EVENT_COMMAND:
         return true;
     default:
         return false;
@@ -270,6 +312,14 @@ void w3c_put(struct w3c_log *log, const struct event *event, int64_t wall_ms)
         return;
     (void)gmtime_r(&seconds, &utc);
     turn_over(log, wall_ms);
+    if (log->format == W3C_NCSA) {
+        put_row(log, ncsa_row, COUNT_OF(ncsa_row), event, &utc);
+        return;
+    }
+    if (log->format == W3C_IIS) {
+        put_row(log, iis_row, COUNT_OF(iis_row), event, &utc);
+        return;
+    }
     for (size_t i = 0; i < log->field_count; i++) {
         if (i)
             buf_append_byte(&log->lines, ' ');
@@ -291,6 +341,7 @@ bool w3c_open(const struct config *config, struct w3c_log **ret_log, struct erro
     log->dir = mem_copy_text(config->w3c.dir);
     log->hostname = mem_copy_text(config->hostname);
     log->period = (enum w3c_period)config->w3c.period;
+    log->format = (enum w3c_format)config->w3c.format;
     log->rotate_size = config->w3c.rotate_size;
     log->fd = -1;
     for (size_t i = 0; i < config->w3c.fields.count && log->field_count < W3C_FIELD_COUNT; i++)

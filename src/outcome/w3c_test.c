@@ -16,12 +16,16 @@
 
 static const int64_t some_ms = INT64_C(1790596657000);
 
-static const struct { enum w3c_period period; int64_t wall_ms; unsigned number; const char *expected; } names[] = {
-    {W3C_DAILY, INT64_C(1155907057000), 0, "ex060818.log"},
-    {W3C_HOURLY, INT64_C(1155907057000), 0, "ex06081813.log"},
-    {W3C_WEEKLY, INT64_C(1155907057000), 0, "ex060803.log"},
-    {W3C_MONTHLY, INT64_C(1155907057000), 0, "ex0608.log"},
-    {W3C_BY_SIZE, INT64_C(1155907057000), 7, "extend7.log"},
+static const struct { enum w3c_format format; enum w3c_period period; int64_t wall_ms; unsigned number; const char *expected; } names[] = {
+    {W3C_EXTENDED, W3C_DAILY, INT64_C(1155907057000), 0, "ex060818.log"},
+    {W3C_EXTENDED, W3C_HOURLY, INT64_C(1155907057000), 0, "ex06081813.log"},
+    {W3C_EXTENDED, W3C_WEEKLY, INT64_C(1155907057000), 0, "ex060803.log"},
+    {W3C_EXTENDED, W3C_MONTHLY, INT64_C(1155907057000), 0, "ex0608.log"},
+    {W3C_EXTENDED, W3C_BY_SIZE, INT64_C(1155907057000), 7, "extend7.log"},
+    {W3C_NCSA, W3C_DAILY, INT64_C(1155907057000), 0, "nc060818.log"},
+    {W3C_NCSA, W3C_BY_SIZE, INT64_C(1155907057000), 7, "ncsa7.log"},
+    {W3C_IIS, W3C_MONTHLY, INT64_C(1155907057000), 0, "in0608.log"},
+    {W3C_IIS, W3C_BY_SIZE, INT64_C(1155907057000), 7, "inetsv7.log"},
 };
 
 static void X3_files_have_the_names_that_iis_gave(void **state)
@@ -29,7 +33,7 @@ static void X3_files_have_the_names_that_iis_gave(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         char name[32];
-        w3c_file_name(names[i].period, names[i].wall_ms, names[i].number, name, sizeof name);
+        w3c_file_name(names[i].format, names[i].period, names[i].wall_ms, names[i].number, name, sizeof name);
         assert_string_equal(name, names[i].expected);
     }
 }
@@ -132,12 +136,55 @@ static void X3_a_full_file_is_followed_by_the_next_number(void **state)
     free(second);
 }
 
+static struct event command(void)
+{
+    struct event event = EVENT(EVENT_COMMAND);
+    event.client = SLICE("10.3.5.1");
+    event.helo = SLICE("nwtraders.test");
+    event.note = SLICE("MAIL");
+    event.reason = SLICE("FROM:<\"a,b\"@nwtraders.test>");
+    event.code = 250;
+    event.octets_in = 42;
+    event.octets_out = 14;
+    event.transaction_ms = 90;
+    return event;
+}
+
+static void X1_a_command_of_a_client_is_a_line_in_each_form(void **state)
+{
+    static const struct { enum w3c_format format; const char *file, *line; } rows[] = {
+        {W3C_EXTENDED, "ex060818.log",
+         "2006-08-18 13:17:37 10.3.5.1 nwtraders.test SMTPSVC1 relay.test MAIL - +FROM:<\"a,b\"@nwtraders.test> 250 14 90\r\n"},
+        {W3C_NCSA, "nc060818.log",
+         "10.3.5.1 - nwtraders.test [18/Aug/2006:13:17:37 +0000] \"MAIL -?+FROM:<?a,b?@nwtraders.test> SMTP\" 250 14\r\n"},
+        {W3C_IIS, "in060818.log",
+         "10.3.5.1, nwtraders.test, 08/18/06, 13:17:37, SMTPSVC1, relay.test, -, 90, 42, 14, 250, 0, MAIL, -, "
+         "+FROM:<\"a?b\"@nwtraders.test>,\r\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct config config = {.hostname = (char *)(uintptr_t)"relay.test", .w3c = {.dir = base, .format = rows[i].format}};
+        struct event event = command();
+        struct w3c_log *log;
+        struct error error;
+        assert_true(w3c_open(&config, &log, &error));
+        w3c_put(log, &event, INT64_C(1155907057000));
+        w3c_close(&log);
+        char *text = read_log(rows[i].file);
+        assert_non_null(text);
+        const char *line = rows[i].format == W3C_EXTENDED ? strstr(text, "2006-08-18 13:17:37 10") : text;
+        assert_string_equal(line, rows[i].line);
+        free(text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(X3_files_have_the_names_that_iis_gave),
         cmocka_unit_test(X4_text_of_others_makes_no_field_and_no_line),
         cmocka_unit_test(X3_a_new_day_is_a_new_file_with_a_head),
+        cmocka_unit_test(X1_a_command_of_a_client_is_a_line_in_each_form),
         cmocka_unit_test(X3_a_full_file_is_followed_by_the_next_number),
     };
     if (!mkdtemp(base))

@@ -1,7 +1,9 @@
 /* What the listener asks and tells through the link (os/link.h). It faces the network: of its word only what it is for is
  * believed. Whether a client may ask for a queue it has decided itself (smtpd/policy.h); that there is one is looked up here.
  *
+ *   TOLD_MARK and events (outcome/told.h), for the log
  *   {"ask": "etrn", "n": N, "node": "x.example" | "@x.example" | "#queue", "by": "…"}     {"n": N, "count": messages} */
+#include "outcome/told.h"
 #include "relay/relay_private.h"
 
 #include <stdio.h>
@@ -63,8 +65,20 @@ static void on_etrn(struct relay *relay, const json_t *asked)
     json_decref(answer);
 }
 
+static void on_told(struct relay *relay, struct slice rest)
+{
+    struct event event;
+    while (told_take(&rest, &event))
+        event_put(relay->parts.log, &event);
+    event_flush(relay->parts.log);
+}
+
 static void on_packet(void *arg, struct slice packet)
 {
+    if (packet.data[0] == TOLD_MARK) {
+        on_told(arg, slice_from(packet, 1));
+        return;
+    }
     json_t *value = json_loadb(packet.data, packet.size, 0, NULL);
     const char *ask = json_string_value(json_object_get(value, "ask"));
     if (ask && strcmp(ask, "etrn") == 0)

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static const struct slice user_prefix = {"user:", 5};
@@ -22,6 +23,14 @@ bool policy_address_parse(struct slice text, struct in6_addr *ret_address)
     *ret_address = (struct in6_addr){.s6_addr = {[10] = 0xff, [11] = 0xff}}; /* ::ffff:a.b.c.d */
     memcpy(&ret_address->s6_addr[12], &v4, 4);
     return true;
+}
+
+void policy_address_text(const struct in6_addr *address, char ret_text[48])
+{
+    char text[INET6_ADDRSTRLEN];
+    bool is_v4 = IN6_IS_ADDR_V4MAPPED(address);
+    (void)inet_ntop(is_v4 ? AF_INET : AF_INET6, is_v4 ? (const void *)&address->s6_addr[12] : address, text, sizeof text);
+    (void)snprintf(ret_text, 48, "%s%s", is_v4 ? "" : "IPv6:", text);
 }
 
 static bool network_parse(struct slice text, struct policy_network *ret_network)

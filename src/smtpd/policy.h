@@ -33,6 +33,7 @@ MUST_USE bool policy_load(const struct config *config, struct policy *ret_policy
 void policy_finish(struct policy *policy);
 
 MUST_USE bool policy_address_parse(struct slice text, struct in6_addr *ret_address);
+void policy_address_text(const struct in6_addr *address, char ret_text[48]); /* "192.0.2.1", "IPv6:2001:db8::1" */
 bool policy_has(const struct policy_networks *networks, const struct in6_addr *address);
 /* Connection control: denied ones are turned away; where `allow` is not empty, so are all others. */
 bool policy_admits(const struct policy *policy, const struct in6_addr *address);

@@ -11,13 +11,34 @@ enum { PATIENCE = 3, AUTH_FAILURES_MAX = 3 };
 
 /* ---- replies ---- */
 
+/* Tells the log of a last line that begins at `start`. 3xx asks for more: its command is not answered yet. */
+static void note(const struct server *server, size_t start)
+{
+    struct slice line = slice_from(buf_slice(&server->output), start);
+    if (!server->note || line.data[0] == '3')
+        return;
+    const struct server_note note = {
+        .word = server->command.word ? server->command.word : "", .argument = buf_slice(&server->command.argument),
+        .code = (line.data[0] - '0') * 100 + (line.data[1] - '0') * 10 + line.data[2] - '0', .reply = slice_trim(line),
+        .octets_in = server->command.octets, .octets_out = line.size, .since_ms = server->command.since_ms,
+    };
+    server->note(server->note_arg, server, &note);
+}
+
+static void reply(struct server *server, const char *format, va_list args)
+{
+    size_t start = server->output.size;
+    buf_vprintf(&server->output, format, args);
+    buf_append(&server->output, SLICE("\r\n"));
+    note(server, start);
+}
+
 void server_reply(struct server *server, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    buf_vprintf(&server->output, format, args);
+    reply(server, format, args);
     va_end(args);
-    buf_append(&server->output, SLICE("\r\n"));
 }
 
 void server_break(struct server *server, const char *reply)
@@ -35,9 +56,8 @@ void server_refuse(struct server *server, const char *format, ...)
         return;
     }
     va_start(args, format);
-    buf_vprintf(&server->output, format, args);
+    reply(server, format, args);
     va_end(args);
-    buf_append(&server->output, SLICE("\r\n"));
     if (server->error_count > PATIENCE && server->options->tarpit_ms > 0) {
         server->want_next = server->want;
         server->want = SERVER_PAUSE;
@@ -82,6 +102,7 @@ void server_finish(struct server *server)
     buf_finish(&server->output);
     buf_finish(&server->line);
     buf_finish(&server->auth_text);
+    buf_finish(&server->command.argument);
 }
 
 void server_forget_message(struct server *server)
@@ -168,7 +189,8 @@ static void on_ehlo(struct server *server, struct slice argument)
         buf_append(&server->output, SLICE("250-ETRN\r\n"));
     if (server->client.may_xclient)
         buf_append(&server->output, SLICE("250-XCLIENT NAME ADDR HELO LOGIN\r\n"));
-    buf_printf(&server->output, "250-LIMITS MAILMAX=%d RCPTMAX=%d\r\n250 HELP\r\n", options->messages, options->recipients);
+    buf_printf(&server->output, "250-LIMITS MAILMAX=%d RCPTMAX=%d\r\n", options->messages, options->recipients);
+    server_reply(server, "250 HELP");
 }
 
 static void on_helo(struct server *server, struct slice argument)
@@ -497,6 +519,18 @@ static bool is_foreign_protocol(struct slice word)
     return false;
 }
 
+/* What the log is told with the answer. No secret is in it: what AUTH brings, and a line that is no command, isn't kept. */
+static void begin_command(struct server *server, const struct row *row, struct slice argument)
+{
+    if (!server->note)
+        return;
+    server->command.word = row->word.data;
+    server->command.octets = server->line.size;
+    server->command.since_ms = server->now_ms;
+    buf_clear(&server->command.argument);
+    buf_append(&server->command.argument, row->fn == on_auth ? slice_cut(&argument, ' ') : argument);
+}
+
 /* `more`: octets that came with the line, behind it. */
 static void on_command(struct server *server, struct slice line, size_t more)
 {
@@ -509,6 +543,7 @@ static void on_command(struct server *server, struct slice line, size_t more)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         if (!slice_equals_nocase(word, rows[i].word))
             continue;
+        begin_command(server, &rows[i], slice_trim(rest));
         bool is_rude = (rows[i].flags & LAST_OF_GROUP) && more && !server->options->is_local;
         if (is_rude || (more && rows[i].fn == on_starttls))
             server_break(server, "554 5.5.0 you did not wait for the answer");
@@ -561,6 +596,12 @@ static bool is_auth_line(const struct server *server)
 
 static size_t feed_line(struct server *server, struct slice bytes)
 {
+    if (server->line.size == 0 && server->state == STATE_COMMAND) {
+        server->command.word = NULL;
+        server->command.octets = 0;
+        buf_clear(&server->command.argument);
+        server->command.since_ms = server->now_ms;
+    }
     if (server->line.size == 0 && !is_line_begin(server, bytes.data[0])) {
         server_break(server, "521 5.5.2 this is SMTP");
         return bytes.size;

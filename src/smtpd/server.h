@@ -60,6 +60,18 @@ struct server_options {
     bool is_local;                        /* D7 */
 };
 
+struct server;
+struct server_note { /* a command and an answer to it, for whoever keeps a log */
+    const char *word;       /* of the table; "" for what is none, and for what was said unasked */
+    struct slice argument;  /* as it came; of AUTH the mechanism alone */
+    int code;
+    struct slice reply;     /* its last line */
+    uint64_t octets_in;     /* the command's line, or the message */
+    size_t octets_out;
+    int64_t since_ms;       /* when it came */
+};
+typedef void server_note_fn(void *arg, const struct server *server, const struct server_note *note);
+
 struct server_client {
     struct in6_addr address;
     char address_text[48];  /* as in RFC 5321's literals: "192.0.2.1", "IPv6:2001:db8::1", or "local" */
@@ -105,6 +117,9 @@ struct server {
     struct { struct slice mechanism, response; } auth;
     struct buf auth_text;
     struct slice etrn_node;           /* "domain", "@domain" in A-labels, "#queue" */
+    server_note_fn *note;             /* set by the driver, or NULL */
+    void *note_arg;
+    struct { const char *word; struct buf argument; uint64_t octets; int64_t since_ms; } command; /* under way */
     bool is_held_off;                 /* the driver's word: MAIL gets 450 for now */
     int64_t now_ms, pause_ms;
     int zone_s;

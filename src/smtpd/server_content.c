@@ -83,6 +83,7 @@ static void store_piece(struct server *server)
 static void content_end(struct server *server)
 {
     count_size(server);
+    server->command.octets = server->content.size;
     server->state = STATE_COMMAND;
     server->chunk_left = 0;
     if (server->content.refusal) {

@@ -5,7 +5,6 @@
 #include "os/clock.h"
 #include "smtpd/proxy.h"
 
-#include <arpa/inet.h>
 #include <event2/event.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -105,8 +104,10 @@ static void greet(struct session *session)
     else
         session->client = clients_enter(smtpd->clients, &session->peer.address, !session->peer.may_relay, clock_mono_ms(),
                                        &refusal);
-    if (refusal)
-        session_tell(session, "turned away: %s", refusal);
+    if (refusal) {
+        tell_turned_away(session, refusal);
+        session->server.note = NULL; /* that is all there is to say of it */
+    }
     session->phase = SESSION_TALK;
     server_greet(&session->server, refusal);
     advance(session);
@@ -242,17 +243,17 @@ static void stored(struct session *session)
 {
     if (session->stored != STORED_SAFE)
         session_tell(session, "could not be stored: %s", session->error.text);
-    else if (session->server.store.is_last)
+    else if (session->server.store.is_last) {
         clients_sent(session->client);
+        tell_accepted(session);
+    }
     server_stored(&session->server, session->stored, slice_of(session->name));
 }
 
 static void tried(struct session *session)
 {
-    if (session->verdict == AUTH_REFUSED) {
+    if (session->verdict == AUTH_REFUSED)
         clients_failed(session->client);
-        session_tell(session, "a password was wrong");
-    }
     server_auth(&session->server, session->verdict, buf_slice(&session->auth_out));
 }
 
@@ -287,13 +288,10 @@ static void greet_later(struct session *session)
 static void know_peer(struct session *session, const struct in6_addr *address)
 {
     const struct policy *policy = &session->smtpd->policy;
-    char text[INET6_ADDRSTRLEN];
-    bool is_v4 = IN6_IS_ADDR_V4MAPPED(address);
-    (void)inet_ntop(is_v4 ? AF_INET : AF_INET6, is_v4 ? (const void *)&address->s6_addr[12] : address, text, sizeof text);
     struct server_client *peer = &session->peer;
     *peer = (struct server_client){.address = *address};
-    (void)snprintf(peer->address_text, sizeof peer->address_text, "%s%s", is_v4 ? "" : "IPv6:", text);
-    peer->is_loopback = is_v4 ? address->s6_addr[12] == 127 : IN6_IS_ADDR_LOOPBACK(address);
+    policy_address_text(address, peer->address_text);
+    peer->is_loopback = IN6_IS_ADDR_V4MAPPED(address) ? address->s6_addr[12] == 127 : IN6_IS_ADDR_LOOPBACK(address);
     peer->may_relay = policy_has(&policy->relay, address);
     peer->may_xclient = policy_has(&policy->xclient, address);
 }
@@ -303,6 +301,8 @@ static void open_session(struct session *session)
 {
     server_finish(&session->server);
     server_init(&session->server, &session->listener->options, &session->peer);
+    session->server.note = tell_note;
+    session->server.note_arg = session;
     if (session->listener->socket->is_tls_implicit)
         start_tls(session);
     else

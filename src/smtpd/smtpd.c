@@ -90,6 +90,7 @@ struct smtpd *smtpd_open(const struct config *config, const struct link_pair *li
     struct smtpd *smtpd = mem_alloc(sizeof *smtpd);
     smtpd->config = config;
     smtpd->link_pair = link;
+    smtpd->has_dialogs = config->w3c.dir && config->w3c.dir[0] && config->w3c.is_dialogs;
     smtpd->ask_number = (uint64_t)clock_wall_ms() << 20; /* no answer for an earlier process is taken for ours */
     if (!open_all(smtpd, error))
         smtpd_close(&smtpd);
@@ -161,6 +162,7 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
             static const char full[] = "421 4.3.2 too many connections\r\n";
             (void)send(client, full, sizeof full - 1, MSG_NOSIGNAL | MSG_DONTWAIT); /* if it is read, good */
             close(client);
+            tell_full(smtpd, &address);
             continue;
         }
         session_begin(listener, client, &address);
@@ -213,8 +215,16 @@ static void on_reload(evutil_socket_t number, short what, void *arg)
 
 /* ---- the loop ---- */
 
+static void on_tell_soon(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    tell_flush(arg);
+}
+
 static bool watch_all(struct smtpd *smtpd)
 {
+    smtpd->tell_soon = event_new(smtpd->base, -1, 0, on_tell_soon, smtpd);
     smtpd->on_term = evsignal_new(smtpd->base, SIGTERM, on_end, smtpd);
     smtpd->on_int = evsignal_new(smtpd->base, SIGINT, on_end, smtpd);
     smtpd->on_hup = evsignal_new(smtpd->base, SIGHUP, on_reload, smtpd);
@@ -226,7 +236,7 @@ static bool watch_all(struct smtpd *smtpd)
         if (!listener->readable || event_add(listener->readable, NULL) != 0)
             return false;
     }
-    return smtpd->on_term && smtpd->on_int && smtpd->on_hup && smtpd->again && smtpd->limit
+    return smtpd->tell_soon && smtpd->on_term && smtpd->on_int && smtpd->on_hup && smtpd->again && smtpd->limit
            && event_add(smtpd->on_term, NULL) == 0 && event_add(smtpd->on_int, NULL) == 0
            && event_add(smtpd->on_hup, NULL) == 0;
 }
@@ -276,10 +286,13 @@ bool smtpd_run(struct smtpd *smtpd, smtpd_reload_fn *may_reload, void *arg, enum
 void smtpd_close(struct smtpd **smtpd)
 {
     struct smtpd *s = *smtpd;
-    struct event *events[] = {s->on_term, s->on_int, s->on_hup, s->again, s->limit};
+    struct event *events[] = {s->on_term, s->on_int, s->on_hup, s->again, s->limit, s->tell_soon};
     pool_destroy(&s->pool); /* what is being written becomes whole; the client may not hear of it */
     while (s->sessions)
         session_free(s->sessions);
+    if (s->link)
+        tell_flush(s);
+    buf_finish(&s->told);
     for (size_t i = 0; s->listeners && i < s->sockets.count; i++)
         if (s->listeners[i].readable)
             event_free(s->listeners[i].readable);

@@ -3,8 +3,8 @@
  *   client ─> session ─bytes─> server (pure) ─content─> pool: write, fsync, rename, fsync of Pickup ─> 250
  *
  * It writes pickup files and nothing else; the relay takes them from there. ETRN alone asks the relay for something, through
- * the link that the supervisor made (os/link.h). Complaints go to stderr, a line each, with the
- * client's address. What became of a message is in the relay's events, under the name that the 250 says.
+ * the link that the supervisor made (os/link.h), and so goes what it has to say of its clients to the relay's log (tell.c).
+ * Complaints about itself go to stderr, a line each, with the client's address. What became of a message is in the relay's events, under the name that the 250 says.
  *
  * O1  smtpd_open() does what may need rights (sockets, users' file, TLS key) and reads nothing from the network
  * O2  a slow client holds up nobody: a session whose output is not read is not read from either; one that is idle, or slower

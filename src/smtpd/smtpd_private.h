@@ -1,5 +1,6 @@
 /* What the files of the listener's process share.
- *   smtpd.c  sockets, accepting, start and end       session.c  one connection       storage.c  its jobs for the pool */
+ *   smtpd.c  sockets, accepting, start and end       session.c  one connection       storage.c  its jobs for the pool
+ *   tell.c   events for the relay's log */
 #ifndef MR_SMTPD_SMTPD_PRIVATE_H
 #define MR_SMTPD_SMTPD_PRIVATE_H
 
@@ -31,6 +32,10 @@ struct smtpd {
     struct post *post;
     const struct link_pair *link_pair;
     struct link *link;          /* to the relay */
+    struct buf told;            /* events on their way to the relay (outcome/told.h) */
+    uint64_t untold;            /* those that found no room, not yet said */
+    struct event *tell_soon;
+    bool has_dialogs;           /* every command is told */
     uint64_t ask_number;        /* of the last question, so that an answer finds who asked */
     struct pool *pool;
     struct pickup_folder *folder;
@@ -85,6 +90,12 @@ void session_free(struct session *session);
 void session_answered(struct session *session, enum server_asked how, uint64_t count);
 void session_continue(struct session *session);                 /* a job came back */
 void session_tell(const struct session *session, const char *format, ...) FORMAT(2, 3);
+
+server_note_fn tell_note;                                    /* arg: the session */
+void tell_accepted(struct session *session);                 /* before the server forgets the message */
+void tell_turned_away(struct session *session, const char *reply);
+void tell_full(struct smtpd *smtpd, const struct in6_addr *address);
+void tell_flush(struct smtpd *smtpd);
 
 void storage_submit(struct session *session); /* SERVER_STORE, SERVER_AUTH: hands it to the pool */
 void storage_auth(struct session *session);

@@ -291,7 +291,7 @@ def test_passwords_are_not_guessed(make_listener, users):
             codes += talk.codes("EHLO me", *[f"AUTH PLAIN {plain(name, 'x')}"] * 3)[1:]
     assert codes[:3] == [535, 535, 421] and codes[3:6] == [535, 535, 421]
     assert set(codes[12:]) == {454}, "after ten tries in a minute nothing is looked at any more"
-    assert "a password was wrong" in relay.stderr_text()
+    assert len(relay.wait_events("auth-failed", 6)) >= 6
 
 
 def test_tls_garbage_and_half_a_handshake_hold_up_nobody(make_listener, users):
