@@ -300,6 +300,11 @@ void admin_metrics(struct admin *admin, struct request *request, struct slice re
     for (size_t i = 0; status && i < COUNT_OF(gauges); i++)
         buf_printf(&answer->body, "# HELP %s %s\n# TYPE %s gauge\n%s %lld\n", gauges[i].name, gauges[i].help, gauges[i].name,
                    gauges[i].name, (long long)json_integer_value(json_object_get(status, gauges[i].key)));
+    int64_t oldest_ms = json_integer_value(json_object_get(status, "oldest_ms"));
+    if (status)
+        buf_printf(&answer->body, "# HELP mailroot_queue_oldest_seconds Age of the oldest message in the queue\n"
+                                  "# TYPE mailroot_queue_oldest_seconds gauge\nmailroot_queue_oldest_seconds %lld\n",
+                   (long long)(oldest_ms ? (clock_wall_ms() - oldest_ms) / 1000 : 0));
     json_decref(status);
     watch_put_metrics(admin->watch, &answer->body);
     answer->status = 200;

@@ -4,6 +4,8 @@ import hashlib
 import http.client
 import json
 import os
+import pathlib
+import re
 import ssl
 import stat
 import warnings
@@ -289,3 +291,40 @@ def test_events_are_pushed_as_they_happen(api):
         seen += answer.read1(4096)
     connection.close()
     assert b"event: mail\ndata: {" in seen
+
+
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
+
+
+def served(text):
+    """The names of all time series of a Prometheus text, and the values of their label `kind`; what isn't of its form fails."""
+    names, kinds = set(), set()
+    for line in filter(None, text.split("\n")):
+        if line.startswith("#"):
+            assert re.fullmatch(r"# (HELP \w+ .+|TYPE \w+ (counter|gauge|histogram))", line), line
+            continue
+        found = re.fullmatch(r'(\w+)(\{(\w+="[^"\\\n]*",?)*\})? (-?[0-9.e+]+|NaN)', line)
+        assert found, line
+        names.add(found.group(1))
+        kinds |= set(re.findall(r'kind="(\w+)"', line))
+    return names, kinds
+
+
+def test_every_metric_of_the_grafana_dashboard_is_served(api):
+    api.relay.send("a.eml", mail.message(to="c@d.test"))
+    names, kinds = served(api.get("/metrics", {"Authorization": f"Bearer {api.token()}"})[2].decode())
+    dashboard = json.loads((EXAMPLES / "grafana-dashboard.json").read_text())
+    panels = dashboard["panels"]
+    asked = set()
+    for panel in panels:
+        assert panel["targets"] and set(panel["gridPos"]) == {"x", "y", "w", "h"} and panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
+        for target in panel["targets"]:
+            found = re.findall(r"\bmailroot_\w+", target["expr"])
+            assert found and target["expr"].count("(") == target["expr"].count(")"), target
+            asked |= set(found)
+            for choice in re.findall(r'kind=~"([^"]*)"', target["expr"]):
+                assert set(choice.split("|")) <= kinds, choice
+    for variable in dashboard["templating"]["list"]:
+        asked |= set(re.findall(r"\bmailroot_\w+", json.dumps(variable["query"])))
+    assert asked <= names, asked - names
+    assert {name for name in names if name.endswith("_total")} <= asked and len({panel["id"] for panel in panels}) == len(panels)
