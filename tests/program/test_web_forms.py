@@ -1,9 +1,12 @@
 """FrontPage pages as they stand: given out, posted, made into mail and results files; and what strangers try."""
 import re
 import socket
+import threading
 
 import pytest
 
+from lib import mail
+from lib.posts import post_all
 from lib.relay import USER
 from lib.web import Web, read_mail, web_config
 
@@ -290,3 +293,22 @@ def test_a_post_that_trickles_is_closed_at_its_deadline(site):
         else:
             raise AssertionError("still open after 20 s")
     assert web.get("/p.htm")[0] == 200
+
+
+def test_of_posts_beside_sending_none_is_lost_and_none_comes_twice(relay_to, make_sink, site_folder):
+    """1,000 posts on 16 connections while the relay sends others' mail: as many mails as thanks, each once."""
+    (site_folder / "index.htm").write_text(page().replace("boss@shop.test, other@shop.test", "boss@shop.test"))
+    sink = make_sink()
+    web = Web(relay_to(sink, {"web": web_config({"pages": str(site_folder), "connections": 100})}))
+    rows = [{**FIELDS, "topic": f"post {number}", "name": "Zoe"} for number in range(1000)]
+    others = threading.Thread(target=lambda: [web.relay.drop(f"other{number}.eml", mail.message(to="c@d.test")) for number in range(500)])
+    others.start()
+    thanked = post_all(web.port, "/_vti_bin/shtml.dll/index.htm", rows, connections=16)
+    others.join()
+    assert thanked == list(range(1000))
+    sink.wait(1500, 120)
+    web.relay.wait_empty()
+    delivered = [event for event in web.relay.events("delivered") if event["to"] == "boss@shop.test"]
+    assert len(delivered) == 1000 and len({event["id"] for event in delivered}) == 1000
+    assert sink.lines() == 1500
+    assert len({event["message_id"] for event in web.relay.events("taken")}) == 1500
