@@ -26,6 +26,19 @@ async function view(page, name) {
   await page.waitForSelector(`#view-${name}:not([hidden])`);
 }
 
+/* What the browser tells a page when a file is dragged onto it. */
+async function drag(page, name, content) {
+  const files = await page.evaluateHandle(([called, text]) => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([text], called, { type: 'message/rfc822' }));
+    return transfer;
+  }, [name, content]);
+  for (const type of ['dragenter', 'dragover']) await page.dispatchEvent('body', type, { dataTransfer: files });
+  await page.waitForSelector('body.dragging');
+  await page.dispatchEvent('body', 'drop', { dataTransfer: files });
+  await page.waitForSelector('body:not(.dragging)');
+}
+
 async function rows(page, count) {
   await page.waitForFunction((wanted) => document.querySelectorAll('#messages tr').length === wanted, count);
 }
@@ -43,6 +56,13 @@ async function work(page) {
   await page.waitForSelector('#graph-delay svg');
   await page.waitForSelector('#live.on');
   await look(page, 'now');
+  facts.spans = {};
+  for (const span of ['day', 'month', 'hour']) {
+    await page.click(`[data-span=${span}]`);
+    await page.waitForFunction((wanted) => document.querySelector('#graph-mail svg').getAttribute('aria-label').startsWith(`Over the last ${wanted}`), span);
+    facts.spans[span] = await page.$$eval('[data-span]', (all) => all.filter((one) => one.getAttribute('aria-pressed') === 'true').map((one) => one.dataset.span));
+  }
+  facts.destinations = await page.$$eval('#destinations tr', (all) => all.map((row) => [...row.cells].map((cell) => cell.textContent)));
 
   await view(page, 'queue');
   await page.waitForSelector('#messages tr');
@@ -67,6 +87,13 @@ async function work(page) {
   await page.click('summary');
   facts.header = await page.textContent('#message pre');
   await look(page, 'message');
+  for (const [verb, state] of [['Hold', 'held'], ['Release', 'queued'], ['Retry', 'queued']]) {
+    await page.click(`#message button:text-is("${verb}")`);
+    await page.waitForFunction((wanted) => document.querySelector('#message .badge').textContent === wanted, state);
+  }
+  await page.click('#message button:text-is("Reroute")');
+  await confirm(page, '127.0.0.1:2');
+  await page.waitForFunction(() => [...document.querySelectorAll('#message-events li')].some((item) => /rerouted/.test(item.textContent)));
   await view(page, 'queue');
   await rows(page, 1);
   await page.check('#choose-all');
@@ -75,7 +102,10 @@ async function work(page) {
   await rows(page, 0);
 
   await view(page, 'badmail');
-  await page.waitForSelector('#badmail article');
+  await page.waitForFunction(() => document.querySelectorAll('#badmail article').length === 2);
+  await page.click('#badmail article:has-text("second") button.danger');
+  await confirm(page);
+  await page.waitForFunction(() => document.querySelectorAll('#badmail article').length === 1);
   await page.click('#badmail article button');
   await page.waitForSelector('#badmail textarea');
   await look(page, 'badmail');
@@ -86,6 +116,7 @@ async function work(page) {
   await view(page, 'domains');
   await page.waitForSelector('#domains tr');
   await look(page, 'domains');
+  facts.domains = await page.$$eval('#domains tr', (all) => all.map((row) => [...row.cells].map((cell) => cell.textContent)));
 
   await view(page, 'send');
   await page.setInputFiles('#file', eml);
@@ -97,6 +128,10 @@ async function work(page) {
     return document.querySelectorAll('#trace-events li').length > 0;
   });
   await look(page, 'trace');
+  await view(page, 'send');
+  await drag(page, 'dragged.eml', 'From: a@sender.test\r\nTo: dragged@d0.test\r\n\r\nx\r\n');
+  await page.waitForSelector('#view-trace:not([hidden])');
+  await page.waitForFunction(() => [...document.querySelectorAll('.toast')].some((one) => one.textContent.startsWith('dragged.eml is in Pickup')));
   await view(page, 'send');
   for (const [id, value] of [['c-from', 'a@sender.test'], ['c-to', 'typed@d0.test'], ['c-subject', 'Typed \u00fc'], ['c-text', 'x']]) await page.fill(`#${id}`, value);
   await look(page, 'send');
