@@ -106,7 +106,7 @@ int command_check(int argc, char **argv)
     struct secrets *secrets = secrets_open(config, &error);
     if (!secrets)
         printf("%s\n", error.text);
-    is_fine = is_fine && signer && secrets;
+    is_fine = check_folders(config, signer) && is_fine && signer && secrets;
     secrets_close(&secrets);
     signer_close(&signer);
     if (is_fine)

@@ -13,5 +13,7 @@ struct signer;
 /* Compares each DKIM key with what selector._domainkey.domain says (RFC 6376 3.6). Prints a line for each that does not fit;
  * how many. */
 int check_dkim(const struct config *config, const struct signer *signer);
+/* Every folder.conf of Pickup; `signer` NULL: its keys are not looked for. False: one has mistakes, which were said. */
+MUST_USE bool check_folders(const struct config *config, const struct signer *signer);
 
 #endif

@@ -68,6 +68,20 @@ bool command_config_is_fine(const struct command_options *options)
     return is_fine;
 }
 
+const char *command_value(int *argc, char **argv, const char *option)
+{
+    const char *value = NULL;
+    for (int i = 1; i < *argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], option) != 0)
+            continue;
+        value = value_of(*argc, argv, i);
+        memmove(&argv[i], &argv[i + 2], (size_t)(*argc - i - 1) * sizeof *argv);
+        *argc -= 2;
+        i--;
+    }
+    return value;
+}
+
 struct config *command_config(const struct command_options *options)
 {
     struct buf report = {0};

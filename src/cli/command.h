@@ -32,6 +32,8 @@ extern const struct command command_table[]; /* ends with a NULL name; in main.c
 /* Takes the common options out of argv (argc is adjusted; argv stays NULL-terminated). --help prints the command's usage
  * and exits 0; a mistake prints it to stderr and exits EX_USAGE. */
 void command_parse(int *argc, char **argv, struct command_options *ret_options);
+/* The value of an option of the command's own, taken out of argv; NULL if it isn't there. Without a value: exit EX_USAGE. */
+const char *command_value(int *argc, char **argv, const char *option);
 /* The config, or its mistakes on stderr and exit EX_CONFIG. */
 struct config *command_config(const struct command_options *options);
 bool command_config_is_fine(const struct command_options *options); /* for a reload: silent, the relay says what is wrong */

@@ -60,8 +60,7 @@ static void list_writable(const struct config *config, struct path_list *list)
 {
     add(list, config->root, SANDBOX_WRITE);
     add(list, config->pickup.dir, SANDBOX_WRITE);
-    if (config->receipts.is_on)
-        add(list, config->receipts.dir, SANDBOX_WRITE);
+    add(list, config->receipts.dir, SANDBOX_WRITE);
     add_folder_of(list, config->events.file, SANDBOX_WRITE);
     add(list, config->w3c.dir, SANDBOX_WRITE);
     for (size_t i = 0; i < config->route_count; i++) {

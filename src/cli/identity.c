@@ -27,7 +27,8 @@ bool identity_make_folders(const struct config *config, struct error *error)
         if (!file_make_folder(path, folders[i].mode, error))
             return false;
     }
-    return !config->receipts.is_on || file_make_folder(config->receipts.dir, 0755, error);
+    /* A folder of Pickup may wish for receipts later. */
+    return file_make_folder(config->receipts.dir, 0755, error) || !config->receipts.is_on;
 }
 
 enum { FILES_WANTED = 65536 };
@@ -55,7 +56,7 @@ bool identity_become(const struct config *config, struct error *error)
             return false;
     }
     if (!give_folder(config->pickup.dir, user, error)
-        || (config->receipts.is_on && !give_folder(config->receipts.dir, user, error)))
+        || (!give_folder(config->receipts.dir, user, error) && config->receipts.is_on))
         return false;
     if (initgroups(user->pw_name, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0)
         return error_set_errno(error, "can't become the user");

@@ -1,14 +1,10 @@
 /* mailroot lint: the intake's own checks, offline: what would be done with a file dropped in Pickup. */
 #include "cli/command.h"
 
-#include "os/clock.h"
-#include "os/file.h"
-#include "pickup/prepare.h"
+#include "cli/message_file.h"
 
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <unistd.h>
 
 static json_t *text_of(struct slice text)
 {
@@ -46,35 +42,22 @@ static void print_words(const char *path, const struct prepared *prepared)
         printf("  repairs    %.*s\n", SLICE_FMT(prepared->facts.repairs));
 }
 
-static bool lint_file(const struct config *config, const char *path, bool is_json)
+static bool lint_file(const struct config *config, const struct folder_conf *folder, const char *path, bool is_json)
 {
-    struct arena arena = {0};
-    struct buf file = {0};
-    struct prepared prepared = {0};
-    struct error error = {{0}};
-    const char *slash = strrchr(path, '/');
-    struct prepare_about about = {.name = slice_of(slash ? slash + 1 : path), .owner = SLICE("lint"), .id = 1,
-                                  .time_ms = clock_wall_ms(), .zone_s = clock_zone_s(clock_wall_ms())};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    bool is_fine = fd >= 0 ? file_read(fd, config->limits.message_size, &file, &error)
-                           : error_set_errno(&error, "open");
-    is_fine = is_fine && prepare_message(&arena, config, buf_slice(&file), &about, &prepared, &error) == CONTENT_DONE;
+    struct message_file file;
+    bool is_fine = message_file_prepare(config, folder, path, 1, &file);
     if (is_json) {
-        json_t *value = is_fine ? describe(&prepared) : json_pack("{s:b, s:s}", "ok", 0, "reason", error.text);
+        json_t *value = is_fine ? describe(&file.prepared) : json_pack("{s:b, s:s}", "ok", 0, "reason", file.error.text);
         (void)json_object_set_new(value, "file", text_of(slice_of(path)));
         (void)json_dumpf(value, stdout, JSON_COMPACT);
         (void)putchar('\n');
         json_decref(value);
     } else if (is_fine) {
-        print_words(path, &prepared);
+        print_words(path, &file.prepared);
     } else {
-        printf("%s: refused: %s\n", path, error.text);
+        printf("%s: refused: %s\n", path, file.error.text);
     }
-    if (fd >= 0)
-        close(fd);
-    buf_finish(&prepared.content);
-    buf_finish(&file);
-    arena_finish(&arena);
+    message_file_finish(&file);
     return is_fine;
 }
 
@@ -83,11 +66,15 @@ int command_lint(int argc, char **argv)
     struct command_options options;
     bool all_fine = true;
     command_parse(&argc, argv, &options);
+    const char *folder_name = command_value(&argc, argv, "--folder");
     if (argc < 2)
         return command_fail("lint", EX_USAGE, "a file was expected");
     struct config *config = command_config(&options);
-    for (int i = 1; i < argc; i++)
-        all_fine &= lint_file(config, argv[i], options.is_json);
+    struct folder_conf *folder = folder_name ? message_file_folder(config, "lint", folder_name) : NULL;
+    int code = folder_name && !folder ? EX_CONFIG : EX_OK;
+    for (int i = 1; i < argc && code == EX_OK; i++)
+        all_fine &= lint_file(config, folder, argv[i], options.is_json);
+    folder_conf_destroy(&folder);
     config_destroy(&config);
-    return all_fine ? 0 : EX_DATAERR;
+    return all_fine ? code : EX_DATAERR;
 }

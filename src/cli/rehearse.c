@@ -4,19 +4,17 @@
  *
  * It is the relay that rehearses: routes, hosts, TLS and limits are those of the real way, not a second opinion on them. */
 #include "cli/command.h"
+#include "cli/message_file.h"
 
 #include "base/mem.h"
 #include "config/value.h"
 #include "os/clock.h"
-#include "os/file.h"
 #include "os/loop.h"
 #include "outcome/history.h"
-#include "pickup/prepare.h"
 #include "relay/relay.h"
 
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <ftw.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -137,7 +135,8 @@ static bool queue_it(struct rehearsal *r, struct arena *arena, struct prepared *
     struct queued *queued = prepare_queued(arena, r->config, prepared, about);
     for (size_t i = 0; i < queued->recipient_count; i++) {
         queued->recipients[i].notify = NOTIFY_NEVER;
-        queued->recipients[i].next_ms = about->time_ms; /* X-Deliver-At is for the real one */
+        queued->recipients[i].next_ms = about->time_ms; /* X-Deliver-At, a window and a release are for the real one */
+        queued->recipients[i].state = STATE_QUEUED;
     }
     r->recipient_count = queued->recipient_count;
     bool is_stored = !queued->message.is_in_file
@@ -278,13 +277,13 @@ static int tell_refused(const char *path, const struct error *error, bool is_jso
 
 /* ---- one file ---- */
 
-static int run_it(struct rehearsal *r, struct arena *arena, struct prepared *prepared, const struct prepare_about *about,
-                  bool is_json)
+static int run_it(struct rehearsal *r, struct message_file *file, bool is_json)
 {
+    struct prepared *prepared = &file->prepared;
     struct error error = {{0}};
     size_t size = prepared->content.size; /* the queue takes it */
     int code;
-    if (make_place(r, &error) && queue_it(r, arena, prepared, about, &error) && start(r, &error)) {
+    if (make_place(r, &error) && queue_it(r, &file->arena, prepared, &file->about, &error) && start(r, &error)) {
         if (!is_json)
             printf("%s: from <%.*s>, %zu octets; nothing is sent\n", r->path, SLICE_FMT(prepared->envelope.sender.text),
                    size);
@@ -302,33 +301,20 @@ static int run_it(struct rehearsal *r, struct arena *arena, struct prepared *pre
     return code;
 }
 
-static int rehearse(struct config *config, const char *path, int64_t timeout_ms, bool is_json)
+static int rehearse(struct config *config, const struct folder_conf *folder, const char *path, int64_t timeout_ms, bool is_json)
 {
-    struct arena arena = {0};
-    struct buf file = {0};
-    struct prepared prepared = {0};
-    struct error error = {{0}};
+    struct message_file file;
     struct rehearsal r = {.config = config, .path = path, .timeout_ms = timeout_ms, .badmail.fd = -1,
                           .outcomes = json_object()};
-    const char *slash = strrchr(path, '/');
-    int64_t now_ms = clock_wall_ms();
-    struct prepare_about about = {.name = slice_of(slash ? slash + 1 : path), .owner = SLICE("rehearse"),
-                                  .id = ids_next(&r.ids, now_ms), .time_ms = now_ms, .zone_s = clock_zone_s(now_ms)};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    bool is_read = fd >= 0 ? file_read(fd, config->limits.message_size, &file, &error) : error_set_errno(&error, "open");
-    if (fd >= 0)
-        close(fd);
     int code;
-    if (!is_read)
-        code = command_fail("rehearse", EX_NOINPUT, "%s: %s", path, error.text);
-    else if (prepare_message(&arena, config, buf_slice(&file), &about, &prepared, &error) != CONTENT_DONE)
-        code = tell_refused(path, &error, is_json);
+    if (message_file_prepare(config, folder, path, ids_next(&r.ids, clock_wall_ms()), &file))
+        code = run_it(&r, &file, is_json);
+    else if (!file.is_read)
+        code = command_fail("rehearse", EX_NOINPUT, "%s: %s", path, file.error.text);
     else
-        code = run_it(&r, &arena, &prepared, &about, is_json);
+        code = tell_refused(path, &file.error, is_json);
     json_decref(r.outcomes);
-    buf_finish(&prepared.content);
-    buf_finish(&file);
-    arena_finish(&arena);
+    message_file_finish(&file);
     return code;
 }
 
@@ -338,21 +324,18 @@ int command_rehearse(int argc, char **argv)
     int64_t timeout_ms = TIMEOUT_MS;
     int code = EX_OK, files = 0;
     command_parse(&argc, argv, &options);
-    for (int i = 1; i + 1 < argc; i++) {
-        if (strcmp(argv[i], "--timeout") != 0)
-            continue;
-        if (!value_duration(slice_of(argv[i + 1]), &timeout_ms))
-            return command_fail("rehearse", EX_USAGE, "%s: a duration such as 2m was expected", argv[i + 1]);
-        memmove(&argv[i], &argv[i + 2], (size_t)(argc - i - 1) * sizeof *argv);
-        argc -= 2;
-    }
+    const char *timeout = command_value(&argc, argv, "--timeout"), *folder_name = command_value(&argc, argv, "--folder");
+    if (timeout && !value_duration(slice_of(timeout), &timeout_ms))
+        return command_fail("rehearse", EX_USAGE, "%s: a duration such as 2m was expected", timeout);
     for (int i = 1; i < argc; i++)
         if (argv[i][0] == '-')
             return command_fail("rehearse", EX_USAGE, "%s: no such option", argv[i]);
     for (int i = 1; i < argc; i++, files++) {
         struct config *config = command_config(&options);
-        int one = rehearse(config, argv[i], timeout_ms, options.is_json);
+        struct folder_conf *folder = folder_name ? message_file_folder(config, "rehearse", folder_name) : NULL;
+        int one = folder_name && !folder ? EX_CONFIG : rehearse(config, folder, argv[i], timeout_ms, options.is_json);
         code = code == EX_OK || one == EX_UNAVAILABLE ? one : code;
+        folder_conf_destroy(&folder);
         config_destroy(&config);
     }
     return files ? code : command_fail("rehearse", EX_USAGE, "a file was expected");

@@ -190,11 +190,9 @@ static bool start_all(struct run *run, struct error *error)
     if (!run->log || !badmail_open(run->badmail_dir, &run->badmail, error) || !start_loop(run, error)
         || !start_queue(run, error))
         return false;
-    if (config->receipts.is_on) {
-        run->receipts_fd = file_open_folder(config->receipts.dir, error);
-        if (run->receipts_fd < 0)
-            return false;
-    }
+    run->receipts_fd = file_open_folder(config->receipts.dir, error); /* a folder of Pickup may wish for some */
+    if (run->receipts_fd < 0 && config->receipts.is_on)
+        return false;
     struct relay_parts relay = {run->base, config, &run->ids, run->writer, run->post, run->log, &run->badmail,
                                 run->queue_dir, run->receipts_fd, run->signer, run->secrets, false, &run->options->link};
     run->relay = relay_start(&relay, error);

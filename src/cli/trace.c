@@ -60,8 +60,9 @@ static void print_event(const json_t *event)
     if (history_text(event, "about")[0])
         printf(" about %s", history_text(event, "about"));
     if (strcmp(history_text(event, "event"), "taken") == 0)
-        printf("  %s from <%s> by %s, %lld octets", history_text(event, "pickup"), history_text(event, "from"),
-               history_text(event, "owner"), (long long)json_integer_value(json_object_get(event, "size")));
+        printf("  %s from <%s> by %s, %lld octets, dialect=%s", history_text(event, "pickup"), history_text(event, "from"),
+               history_text(event, "owner"), (long long)json_integer_value(json_object_get(event, "size")),
+               history_text(event, "dialect"));
     for (size_t i = 0; i < COUNT_OF(keys); i++) {
         const char *text = history_text(event, keys[i]);
         if (!text[0])

@@ -127,7 +127,7 @@ static void read_file(struct load *load, const char *file)
     else if (is.st_mode & S_IWOTH)
         complain(load, "config", "writable by everybody: chmod o-w it");
     else if (!file_read(fd, CONFIG_FILE_SIZE_MAX, &text, &error)
-             || !config_parse(buf_slice(&text), on_setting, load, &error))
+             || !config_parse(buf_slice(&text), on_setting, NULL, load, &error))
         complain(load, "config", error.text);
     if (fd >= 0)
         close(fd);

@@ -72,7 +72,7 @@ struct config_route {         /* route "example.com" { … }; "*.example.com" it
 struct config_source {        /* source "name" { … }: where mail of some senders comes from */
     char *name;
     struct config_list addresses; /* one or more a family; the first of each is used */
-    struct config_list senders;   /* domains of envelope senders, "*.example.com", "*" */
+    struct config_list senders;   /* domains of envelope senders, "*.example.com", "*"; empty: only of folders that name it */
     char *helo;               /* NULL = delivery.helo */
     int connections_max;      /* in all; 0 = no limit */
     int site_connections_max; /* to one site; 0 = as delivery or the route */
@@ -120,7 +120,7 @@ struct config {
     int store;                /* 0 = sqlite, the only one yet */
     bool is_sandboxed;
     int64_t shutdown_ms;      /* SIGTERM: how long what is in flight may take */
-    struct { char *dir; int64_t scan_ms, settle_ms; int dots, x_lines, dialect; bool is_x_lines_anywhere; int batch_max; } pickup;
+    struct { char *dir; int64_t scan_ms, settle_ms; int dots, x_lines, dialect; bool is_x_lines_anywhere; int batch_max, once; int64_t once_ms; } pickup;
     struct { uint64_t message_size, header_size, content_memory; int header_count, recipients, hops, active; } limits;
     struct { struct config_schedule schedule; int64_t null_expire_ms; int unknown; bool is_volatile; } queue;
     struct {

@@ -14,6 +14,7 @@ static const char *const x_lines_names[] = {"leading", "anywhere", NULL};
 static const char *const tls_names[] = {"never", "may", "must", "verify", "fingerprint", NULL};
 static const char *const oldest_names[] = {"1.0", "1.1", "1.2", "1.3", NULL};
 static const char *const dialect_names[] = {"auto", "plain", "bsmtp", "mdaemon-raw", "emailrelay", NULL};
+static const char *const once_names[] = {"off", "key", "message-id", NULL}; /* enum folder_once */
 static const char *const unknown_names[] = {"retry", "hold", NULL};
 static const char *const period_names[] = {"daily", "hourly", "weekly", "monthly", "size", NULL};
 static const char *const format_names[] = {"w3c", "ncsa", "iis", NULL};
@@ -34,6 +35,8 @@ const struct config_key config_keys[] = {
     {"pickup.dot_stuffing", KEY_ENUM, AT(pickup.dots), 0, 0, "auto", dots_names},
     {"pickup.x_lines", KEY_ENUM, AT(pickup.x_lines), 0, 0, "anywhere", x_lines_names},
     {"pickup.dialect", KEY_ENUM, AT(pickup.dialect), 0, 0, "auto", dialect_names},
+    {"pickup.once", KEY_ENUM, AT(pickup.once), 0, 0, "key", once_names},
+    {"pickup.once_window", KEY_DURATION, AT(pickup.once_ms), 1000, 400 * DAY_MS, "24h", NULL},
     {"pickup.batch_max", KEY_INT, AT(pickup.batch_max), 1, 512, "256", NULL},
     {"limits.message_size", KEY_SIZE, AT(limits.message_size), 1024, 2048 * MB, "50MB", NULL},
     {"limits.header_size", KEY_SIZE, AT(limits.header_size), 1024, 64 * MB, "256KB", NULL},

@@ -22,6 +22,7 @@ struct parser {
     size_t depth;
     struct given *given;
     config_setting_fn *fn;
+    config_section_fn *section_fn;
     void *arg;
     struct error *error;
 };
@@ -195,6 +196,8 @@ static bool take_item(struct parser *parser)
         return refuse(parser, "\"=\" or \"{\" behind a key");
     if (parser->depth == CONFIG_DEPTH_MAX)
         return refuse(parser, "less nesting");
+    if (parser->section_fn)
+        parser->section_fn(parser->arg, parser->name, parser->line);
     advance(parser, 1);
     parser->prefix_sizes[parser->depth++] = before;
     return true;
@@ -227,9 +230,9 @@ static bool parse_all(struct parser *parser)
     }
 }
 
-bool config_parse(struct slice text, config_setting_fn *fn, void *arg, struct error *error)
+bool config_parse(struct slice text, config_setting_fn *fn, config_section_fn *section_fn, void *arg, struct error *error)
 {
-    struct parser parser = {.rest = text, .line = 1, .fn = fn, .arg = arg, .error = error};
+    struct parser parser = {.rest = text, .line = 1, .fn = fn, .section_fn = section_fn, .arg = arg, .error = error};
     struct given *given, *next;
     bool is_fine = parse_all(&parser);
     HASH_ITER(hh, parser.given, given, next) {

@@ -18,7 +18,10 @@ enum { CONFIG_FILE_SIZE_MAX = 1 << 20, CONFIG_DEPTH_MAX = 8 };
 /* `name` is dotted ("queue.expire"); text absent: this name was given before. */
 typedef void config_setting_fn(void *arg, const char *name, size_t line, struct slice text);
 
-/* False with "line N: …" at the first thing that is no syntax. */
-MUST_USE bool config_parse(struct slice text, config_setting_fn *fn, void *arg, struct error *error);
+/* A section begins; one without settings would otherwise pass unseen. */
+typedef void config_section_fn(void *arg, const char *name, size_t line);
+
+/* False with "line N: …" at the first thing that is no syntax. `section_fn` may be NULL. */
+MUST_USE bool config_parse(struct slice text, config_setting_fn *fn, config_section_fn *section_fn, void *arg, struct error *error);
 
 #endif

@@ -146,16 +146,59 @@ static void take(struct buf *message, struct buf *other)
     *other = (struct buf){0};
 }
 
-bool signer_sign(const struct signer *signer, struct arena *arena, int64_t time_ms, struct buf *message,
-                 struct signer_result *ret_result, struct error *error)
+static bool is_named(const struct dkim_key *key, struct slice name)
+{
+    struct slice domain = slice_cut(&name, '/');
+    return slice_equals_nocase(domain, key->domain) && (name.size == 0 || slice_equals(name, key->selector));
+}
+
+bool signer_has(const struct signer *signer, struct slice name)
+{
+    for (size_t i = 0; i < signer->count; i++)
+        if (is_named(&signer->keys[i], name))
+            return true;
+    return false;
+}
+
+/* G4: a copy, since what is named need not lie side by side. */
+static size_t keys_named(const struct signer *signer, struct arena *arena, const struct config_list *named, struct dkim_key **ret_keys)
+{
+    size_t count = 0;
+    *ret_keys = arena_alloc(arena, (signer->count + 1) * sizeof **ret_keys);
+    for (size_t i = 0; i < signer->count; i++) {
+        bool is_wanted = false;
+        for (size_t k = 0; k < named->count; k++)
+            is_wanted = is_wanted || is_named(&signer->keys[i], slice_of(named->items[k]));
+        if (is_wanted)
+            (*ret_keys)[count++] = signer->keys[i];
+    }
+    return count;
+}
+
+/* The keys that sign it; none: 0. */
+static size_t keys_for(const struct signer *signer, struct arena *arena, const struct config_list *named, struct slice message,
+                       struct dkim_key **ret_keys)
+{
+    if (signer->count == 0)
+        return 0;
+    if (named && named->count)
+        return keys_named(signer, arena, named, ret_keys);
+    ptrdiff_t section = section_of(signer->config, from_domain(arena, message));
+    if (section < 0)
+        return 0;
+    *ret_keys = &signer->keys[signer->firsts[section]];
+    return signer->firsts[section + 1] - signer->firsts[section];
+}
+
+bool signer_sign(const struct signer *signer, struct arena *arena, int64_t time_ms, const struct config_list *named,
+                 struct buf *message, struct signer_result *ret_result, struct error *error)
 {
     struct buf converted = {0}, whole = {0};
+    struct dkim_key *keys;
     *ret_result = (struct signer_result){0};
-    ptrdiff_t section = signer->count ? section_of(signer->config, from_domain(arena, buf_slice(message))) : -1;
-    if (section < 0)
+    size_t count = keys_for(signer, arena, named, buf_slice(message), &keys);
+    if (count == 0)
         return true;
-    const struct dkim_key *keys = &signer->keys[signer->firsts[section]];
-    size_t count = signer->firsts[section + 1] - signer->firsts[section];
     bool is_converted = slice_has_8bit(buf_slice(message)) && content_to_7bit(arena, buf_slice(message), &converted, NULL);
     struct slice subject = is_converted ? buf_slice(&converted) : buf_slice(message);
     bool is_signed = dkim_sign(arena, subject, keys, count, time_ms, &whole, error);

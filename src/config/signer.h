@@ -26,8 +26,12 @@ struct signer_result {
     bool is_7bit;    /* the body was converted */
 };
 
-/* Signs a canonical message in place. False with a reason: nothing was changed. */
-MUST_USE bool signer_sign(const struct signer *signer, struct arena *arena, int64_t time_ms, struct buf *message,
-                          struct signer_result *ret_result, struct error *error);
+/* G4  a folder may name the keys that sign what is dropped in it, as "domain/selector" or "domain" (all of that section), whatever
+ *     From says; "off" signs nothing. Names are checked beforehand with signer_has() */
+bool signer_has(const struct signer *signer, struct slice name);
+
+/* Signs a canonical message in place; `named` is a folder's list (G4), NULL or empty: by From's domain. False with a reason: nothing was changed. */
+MUST_USE bool signer_sign(const struct signer *signer, struct arena *arena, int64_t time_ms, const struct config_list *named,
+                          struct buf *message, struct signer_result *ret_result, struct error *error);
 
 #endif

@@ -57,8 +57,8 @@ bool sources_check(const struct config *config, struct error *error)
 {
     for (size_t i = 0; i < config->source_count; i++) {
         const struct config_source *source = &config->sources[i];
-        if (source->addresses.count == 0 || source->senders.count == 0)
-            return error_set(error, "source \"%s\": addresses and senders were expected", source->name);
+        if (source->addresses.count == 0) /* without senders it is for folders that name it (config/folder_conf.h) */
+            return error_set(error, "source \"%s\": addresses were expected", source->name);
         for (size_t k = 0; k < source->addresses.count; k++)
             if (!is_ip(source->addresses.items[k]))
                 return error_set(error, "source \"%s\": \"%s\": an address was expected", source->name, source->addresses.items[k]);

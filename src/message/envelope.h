@@ -11,6 +11,7 @@
  * E5  bare local names get the default domain; identical recipients (same text) count once
  * E6  a bad recipient among good ones is reported in `rejected`, not silently left out; none good: refused
  * E7  other dialects' lines: x-envid, x-job, x-virtual-mta, x-schedule (PowerMTA), X-Deliver-At (RFC 3339),
+ *     X-Idempotency-Key (at most ENVELOPE_KEY_SIZE_MAX octets; pickup/prepare.h O1),
  *     X-Priority/Importance/X-MSMail-Priority for the queue's priority only, never removed from the message
  * E8  X-Mailroot-Accepted: submission | relay says that our own listener took it from the network: the content is exactly as
  *     it came. It counts only in a file that is the relay's user's own (options.is_own_file); anybody else's is passed over
@@ -21,6 +22,8 @@
 
 #include "message/address.h"
 #include "message/header.h"
+
+enum { ENVELOPE_KEY_SIZE_MAX = 255 };
 
 enum envelope_notify { /* RFC 3461 4.1; a set of bits, 0 = not given */
     NOTIFY_NEVER = 1,
@@ -61,6 +64,7 @@ struct envelope {
     enum envelope_accepted accepted;
     bool is_block_ended;   /* E4: what follows the block is the exact message */
     int64_t deliver_at_ms; /* X-Deliver-At as Unix time, 0 = at once */
+    struct slice once_key; /* X-Idempotency-Key, absent if none */
     const char *dialect;   /* "plain", "iis", "dotnet", "exchange-replay", "powermta"…: static text */
 };
 

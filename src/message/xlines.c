@@ -278,6 +278,17 @@ static bool read_time_line(struct reading *reading, const struct header_field *f
     return true;
 }
 
+static bool read_key_line(struct reading *reading, const struct header_field *field)
+{
+    struct slice value = slice_trim(field->value);
+    if (!slice_is_absent(reading->envelope->once_key) || value.size == 0)
+        return true; /* the first one counts */
+    if (value.size > ENVELOPE_KEY_SIZE_MAX)
+        return error_set(reading->error, "line %zu: X-Idempotency-Key: at most %d octets are taken", field->line, ENVELOPE_KEY_SIZE_MAX);
+    reading->envelope->once_key = value;
+    return true;
+}
+
 static bool read_block_end(struct reading *reading, const struct header_field *field)
 {
     uint64_t octets;
@@ -304,6 +315,7 @@ static const struct x_line {
     {{"X-Receiver", 10}, read_receiver_line, false},
     {{"X-Envid", 7}, read_envid_line, false},
     {{"X-Deliver-At", 12}, read_time_line, true},
+    {{"X-Idempotency-Key", 17}, read_key_line, true},
     {{"X-EndOfInjectedXHeaders", 23}, read_block_end, false},
     {{"X-Mailroot-Accepted", 19}, read_accepted_line, false},
 };

@@ -109,7 +109,7 @@ struct queued *bounce_compose(struct arena *arena, const struct bounce *bounce)
     dsn_compose(arena, &report, &content);
     if (bounce->signer) {
         struct signer_result signed_by; /* a notice without a signature is better than none */
-        (void)!signer_sign(bounce->signer, arena, now_ms, &content, &signed_by, NULL);
+        (void)!signer_sign(bounce->signer, arena, now_ms, NULL, &content, &signed_by, NULL);
     }
     return queue_it(arena, bounce, id, now_ms, &content);
 }

@@ -35,6 +35,7 @@ struct event_log {
 static const char *const kind_names[EVENT_KIND_COUNT] = {
     [EVENT_STARTED] = "started",     [EVENT_STOPPED] = "stopped",   [EVENT_RELOADED] = "reloaded",
     [EVENT_TAKEN] = "taken",         [EVENT_QUEUED] = "queued",     [EVENT_REFUSED] = "refused",
+    [EVENT_DUPLICATE] = "duplicate",
     [EVENT_REJECTED] = "rejected",   [EVENT_SKIPPED] = "skipped",   [EVENT_CONNECTED] = "connected",
     [EVENT_DISCONNECTED] = "disconnected", [EVENT_DELIVERED] = "delivered",
     [EVENT_DEFERRED] = "deferred",   [EVENT_BOUNCED] = "bounced",   [EVENT_EXPIRED] = "expired",

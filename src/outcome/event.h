@@ -18,6 +18,7 @@ enum event_kind {
     EVENT_QUEUED,      /* a recipient of it (one line each for the first EVENT_RECIPIENTS_MAX) */
     EVENT_REFUSED,     /* a pickup file went to Badmail; `reason` says why */
     EVENT_REJECTED,    /* one recipient of a taken file can't be used */
+    EVENT_DUPLICATE,   /* a pickup file whose key was taken before; `about` = the first message */
     EVENT_SKIPPED,     /* a pickup file stays where it is; `reason` says why */
     EVENT_CONNECTED, EVENT_DISCONNECTED,
     EVENT_DELIVERED, EVENT_DEFERRED, EVENT_BOUNCED, EVENT_EXPIRED, EVENT_UNKNOWN, /* a recipient's attempt */

@@ -1,12 +1,17 @@
 #include "outcome/receipt.h"
 
 #include "base/json.h"
+#include "config/folder_conf.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "outcome/name.h"
 #include "store/filter.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static void put_time(struct buf *out, const char *key, int64_t time_ms)
 {
@@ -27,6 +32,27 @@ static void put_recipient(struct buf *out, const struct store_recipient *recipie
     put_time(out, "last_attempt", recipient->last_attempt_ms);
     put_time(out, "next", recipient->state == STATE_QUEUED ? recipient->next_ms : 0);
     json_close(out, '}');
+}
+
+/* R5: the descriptor of Receipts/FOLDER, or `folder_fd` itself; `pickup` keeps the file's name alone. -1 with a reason. */
+static int folder_of(int folder_fd, struct slice *pickup, struct error *error)
+{
+    struct slice rest = *pickup, first = slice_cut(&rest, '/');
+    char name[FOLDER_CONF_NAME_MAX + 1];
+    if (first.size == pickup->size || first.size > FOLDER_CONF_NAME_MAX)
+        return folder_fd;
+    (void)snprintf(name, sizeof name, "%.*s", SLICE_FMT(first));
+    if (!folder_conf_is_name(name))
+        return folder_fd;
+    *pickup = rest;
+    if (mkdirat(folder_fd, name, 0750) != 0 && errno != EEXIST) {
+        (void)error_set_errno(error, name);
+        return -1;
+    }
+    int fd = openat(folder_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        (void)error_set_errno(error, name);
+    return fd;
 }
 
 bool receipt_write(int folder_fd, const struct store_message *message,
@@ -54,9 +80,13 @@ bool receipt_write(int folder_fd, const struct store_message *message,
     json_close(&json, '}');
     buf_append_byte(&json, '\n');
 
-    outcome_name_clean(message->pickup_name, name);
+    struct slice pickup = message->pickup_name;
+    int fd = folder_of(folder_fd, &pickup, error);
+    outcome_name_clean(pickup, name);
     (void)snprintf(file, sizeof file, "%s.json", name);
-    bool is_written = file_publish(folder_fd, file, buf_slice(&json), FILE_NO_SYNC, error);
+    bool is_written = fd >= 0 && file_publish(fd, file, buf_slice(&json), FILE_NO_SYNC, error);
+    if (fd >= 0 && fd != folder_fd)
+        close(fd);
     buf_finish(&json);
     return is_written || error_prefix(error, "Receipts");
 }

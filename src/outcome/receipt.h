@@ -9,7 +9,9 @@
  * R1  one line of JSON, ended by a line feed; states as in store/filter.h; null is what isn't known
  * R2  a reader sees a whole receipt or none: the last one written is renamed into place
  * R3  NAME is the pickup file's, made safe as in outcome/name.h; "next" is for what is queued only
- * R4  not synced: queue and events are the record, a receipt is a copy that a crash may lose
+ * R4  a file of a folder in Pickup, "shop/a.eml", has its receipt in a folder of that name: Receipts/shop/a.eml.json; the relay
+ *     makes it (mode 0750), who may read it is its owner's to say
+ * R5  not synced: queue and events are the record, a receipt is a copy that a crash may lose
  * A message without pickup name (made by the relay itself) has no receipt; that is success. */
 #ifndef MR_OUTCOME_RECEIPT_H
 #define MR_OUTCOME_RECEIPT_H

@@ -136,6 +136,20 @@ static void R3_name_is_made_safe(void **state)
     assert_int_equal(file_count(world->fd), 1);
 }
 
+static void R4_a_folders_files_have_a_folder(void **state)
+{
+    static const struct { const char *name, *file; } rows[] = {
+        {"shop/a.eml", "shop/a.eml.json"}, {"shop/../x", "shop/_._x.json"}, {"../x", "_._x.json"}, {"sh op/x", "sh_op_x.json"},
+    };
+    struct world *world = *state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct store_message message = message_usual(rows[i].name);
+        must_write(world, &message, NULL, 0, true);
+        if (!is_there(world->fd, rows[i].file))
+            fail_msg("%s is not there", rows[i].file);
+    }
+}
+
 static void R2_a_reader_sees_a_whole_receipt(void **state)
 {
     struct world *world = *state;
@@ -169,7 +183,7 @@ static void R2_a_full_disk_leaves_the_old_receipt(void **state)
     free(text);
 }
 
-static void R4_nothing_is_synced(void **state)
+static void R5_nothing_is_synced(void **state)
 {
     struct world *world = *state;
     struct store_message message = message_usual("a");
@@ -196,7 +210,8 @@ int main(void)
         TEST(R2_a_full_disk_leaves_the_old_receipt),
         TEST(R3_only_what_is_queued_has_a_next_attempt),
         TEST(R3_name_is_made_safe),
-        TEST(R4_nothing_is_synced),
+        TEST(R4_a_folders_files_have_a_folder),
+        TEST(R5_nothing_is_synced),
         TEST(what_the_relay_made_itself_has_no_receipt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -296,9 +296,7 @@ bool folder_sync(struct folder *folder, struct error *error)
     return file_sync_folder(folder->fd, error) && file_sync_folder(folder->taken_fd, error);
 }
 
-/* Calls `fn` for each name; a folder that can't be read to its end is an error, never an empty folder. */
-static bool each_name(int folder_fd, void (*fn)(void *arg, const char *name), void *arg,
-                      struct error *error)
+bool folder_each_name(int folder_fd, folder_name_fn *fn, void *arg, struct error *error)
 {
     int fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -311,7 +309,7 @@ static bool each_name(int folder_fd, void (*fn)(void *arg, const char *name), vo
     errno = 0;
     while ((entry = readdir(dir)) != NULL) {
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            fn(arg, entry->d_name);
+            fn(arg, entry->d_name, entry->d_type);
         errno = 0;
     }
     bool is_done = errno == 0 || error_set_errno(error, "readdir");
@@ -341,9 +339,10 @@ static bool recover_known(struct recovery *recovery, const char *name, bool *ret
     return true;
 }
 
-static void recover_taken(void *arg, const char *name)
+static void recover_taken(void *arg, const char *name, unsigned char type)
 {
     struct recovery *recovery = arg;
+    (void)type;
     bool is_known, is_done = recover_known(recovery, name, &is_known);
     if (is_done)
         is_done = is_known ? unlinkat(recovery->fd, name, 0) == 0 || errno == ENOENT
@@ -351,9 +350,10 @@ static void recover_taken(void *arg, const char *name)
     recovery->is_clean = recovery->is_clean && is_done;
 }
 
-static void recover_lying(void *arg, const char *name)
+static void recover_lying(void *arg, const char *name, unsigned char type)
 {
     struct recovery *recovery = arg;
+    (void)type;
     bool is_known, is_done = folder_leaves_alone(name) || recover_known(recovery, name, &is_known);
     if (is_done && !folder_leaves_alone(name) && is_known)
         is_done = unlinkat(recovery->fd, name, 0) == 0 || errno == ENOENT;
@@ -364,8 +364,8 @@ bool folder_recover(struct folder *folder, folder_known_fn *is_known, void *arg,
 {
     struct recovery lying = {folder, is_known, arg, folder->fd, true};
     struct recovery taken = {folder, is_known, arg, folder->taken_fd, true};
-    bool is_done = each_name(folder->fd, recover_lying, &lying, error)
-                   && each_name(folder->taken_fd, recover_taken, &taken, error) && folder_sync(folder, error);
+    bool is_done = folder_each_name(folder->fd, recover_lying, &lying, error)
+                   && folder_each_name(folder->taken_fd, recover_taken, &taken, error) && folder_sync(folder, error);
     *ret_is_clean = lying.is_clean && taken.is_clean;
     return is_done;
 }

@@ -67,6 +67,10 @@ typedef bool folder_known_fn(void *arg, const struct origin *origin);
 MUST_USE bool folder_recover(struct folder *folder, folder_known_fn *is_known, void *arg, bool *ret_is_clean,
                              struct error *error);
 
+/* Every name but "." and ".."; `type` is readdir's. A folder that can't be read to its end is an error, never an empty folder. */
+typedef void folder_name_fn(void *arg, const char *name, unsigned char type);
+MUST_USE bool folder_each_name(int folder_fd, folder_name_fn *fn, void *arg, struct error *error);
+
 bool folder_leaves_alone(const char *name);
 int folder_fd(const struct folder *folder);
 int folder_taken_fd(const struct folder *folder);

@@ -43,8 +43,9 @@ static bool recover(struct intake *intake, struct error *error)
     bool is_clean = false;
     if (!store_open(intake->parts.queue_dir, STORE_READER, &store, error))
         return false;
-    bool is_done = store_each_origin(store, know, &known, error)
-                   && folder_recover(intake->folder, is_known, known, &is_clean, error);
+    bool is_done = (intake->has_usages || usages_load(intake, store, error)) && store_each_origin(store, know, &known, error)
+                   && places_recover(intake, is_known, known, &is_clean, error);
+    intake->has_usages = intake->has_usages || is_done;
     if (is_done && is_clean && known) {
         intake->drop_first = 1; /* all so far: their claims are durably gone */
         is_done = store_last_id(store, &intake->drop_last, error);
@@ -74,9 +75,9 @@ static void drop_done(struct writer_job *job)
     free(job);
 }
 
-void intake_give_back(struct intake *intake, const struct claim *claim)
+void intake_give_back(struct intake *intake, const struct place *place, const struct claim *claim)
 {
-    if (!folder_give_back(intake->folder, claim))
+    if (!folder_give_back(place->folder, claim))
         intake->has_strays = true;
 }
 
@@ -94,7 +95,7 @@ static void recover_strays(struct intake *intake)
     intake->is_unsure = intake->is_unsure && intake->has_strays;
     if (intake->has_strays) {
         (void)error_set(&error, "a file of .taken can be neither removed nor given back");
-        intake_tell_left(intake, ".taken", &error);
+        intake_tell_left(intake, intake->places, ".taken", &error);
     }
     watch_scan_soon(intake->watch, 0);
 }
@@ -103,7 +104,7 @@ static void recover_strays(struct intake *intake)
 static void drop_origins(struct intake *intake)
 {
     struct error error;
-    if (!folder_sync(intake->folder, &error)) {
+    if (!places_sync(intake, &error)) {
         intake->keeps_origins = true; /* a failed sync is never repeated as if it had passed */
         intake_pause(intake, "Pickup", &error);
         return;
@@ -128,7 +129,7 @@ static bool is_drop_due(const struct intake *intake)
 
 /* ---- batches ---- */
 
-struct batch_entry *intake_add(struct intake *intake)
+struct batch_entry *intake_add(struct intake *intake, struct place *place)
 {
     struct batch *batch = intake->batch;
     if (!batch) {
@@ -142,7 +143,9 @@ struct batch_entry *intake_add(struct intake *intake)
         batch->entries = mem_resize(batch->entries, batch->capacity * sizeof *batch->entries);
     }
     struct batch_entry *entry = &batch->entries[batch->count++];
-    *entry = (struct batch_entry){0};
+    *entry = (struct batch_entry){.place = place};
+    place->in_flight++;
+    place->is_dirty = true;
     return entry;
 }
 
@@ -152,8 +155,11 @@ static void batch_destroy(struct batch *batch)
         queued_destroy(&batch->entries[i].queued);
         queued_destroy(&batch->entries[i].notice);
         free(batch->entries[i].repairs);
+        free(batch->entries[i].once_key);
+        batch->entries[i].place->in_flight--;
     }
     free(batch->entries);
+    free(batch->usages);
     free(batch);
 }
 
@@ -163,18 +169,17 @@ static bool add_origin(struct store *store, const struct claim *claim, struct er
     return store_add_origin(store, &origin, error);
 }
 
-static bool apply_batch(struct writer_job *job, struct store *store, struct error *error)
+static void tell_held(const struct intake *intake, const struct batch_entry *entry)
 {
-    struct batch *batch = (struct batch *)job;
-    event_flush(batch->intake->parts.log);
-    for (size_t i = 0; i < batch->count; i++) {
-        const struct batch_entry *entry = &batch->entries[i];
-        if (!add_origin(store, &entry->claim, error) || (entry->partner.id && !add_origin(store, &entry->partner, error))
-            || (entry->queued && !queued_store(entry->queued, store, error))
-            || (entry->notice && !queued_store(entry->notice, store, error)))
-            return false;
-    }
-    return true;
+    const struct store_message *message = &entry->queued->message;
+    struct event event = EVENT(EVENT_HELD);
+    if (!entry->is_held)
+        return;
+    event.id = message->id;
+    event.pickup = message->pickup_name;
+    event.message_id = message->message_id;
+    event.note = SLICE("folder.conf: hold; `mailroot queue release` lets it go");
+    event_put(intake->parts.log, &event);
 }
 
 static void tell_taken(const struct intake *intake, const struct batch_entry *entry)
@@ -191,6 +196,7 @@ static void tell_taken(const struct intake *intake, const struct batch_entry *en
     event.size = (int64_t)message->size;
     event.recipients = (int64_t)entry->queued->recipient_count;
     event_put(intake->parts.log, &event);
+    tell_held(intake, entry);
     for (size_t i = 0; i < entry->queued->recipient_count && i < QUEUED_EVENTS_MAX; i++) {
         const struct store_recipient *recipient = &entry->queued->recipients[i];
         struct event queued = EVENT(EVENT_QUEUED);
@@ -205,6 +211,72 @@ static void tell_taken(const struct intake *intake, const struct batch_entry *en
     }
 }
 
+static void tell_duplicate(const struct intake *intake, const struct batch_entry *entry)
+{
+    const struct store_message *message = &entry->queued->message;
+    struct event event = EVENT(EVENT_DUPLICATE);
+    event.id = message->id;
+    event.about = entry->first_id;
+    event.pickup = message->pickup_name;
+    event.message_id = message->message_id;
+    event.sender = message->sender;
+    event.owner = message->owner;
+    event.note = SLICE("taken already: not sent again");
+    event_put(intake->parts.log, &event);
+}
+
+static bool is_duplicate(const struct batch_entry *entry)
+{
+    return entry->first_id && entry->first_id != entry->queued->message.id;
+}
+
+/* Whose its key is, in the transaction that makes the message. Told when that is known, before the commit; a job that is applied
+ * again may find another answer, and tells it. */
+static bool apply_once(struct batch *batch, struct batch_entry *entry, struct store *store, struct error *error)
+{
+    uint64_t first, before = entry->first_id;
+    struct store_once once = {slice_of(entry->once_key), entry->queued->message.id, entry->once_until_ms};
+    if (!store_add_once(store, &once, entry->queued->message.arrived_ms, &first, error))
+        return false;
+    entry->first_id = first;
+    if (entry->is_told && before == first)
+        return true;
+    if (is_duplicate(entry))
+        tell_duplicate(batch->intake, entry);
+    else
+        tell_taken(batch->intake, entry);
+    entry->is_told = true;
+    return true;
+}
+
+static bool apply_entry(struct batch *batch, struct batch_entry *entry, struct store *store, struct error *error)
+{
+    if (!add_origin(store, &entry->claim, error) || (entry->partner.id && !add_origin(store, &entry->partner, error)))
+        return false;
+    if (entry->once_key && !apply_once(batch, entry, store, error))
+        return false;
+    if (is_duplicate(entry))
+        return true;
+    return (!entry->queued || queued_store(entry->queued, store, error)) && (!entry->notice || queued_store(entry->notice, store, error));
+}
+
+static bool apply_batch(struct writer_job *job, struct store *store, struct error *error)
+{
+    struct batch *batch = (struct batch *)job;
+    event_flush(batch->intake->parts.log);
+    for (size_t i = 0; i < batch->count; i++)
+        if (!apply_entry(batch, &batch->entries[i], store, error))
+            return false;
+    for (size_t i = 0; i < batch->usage_count; i++) {
+        const struct batch_usage *used = &batch->usages[i];
+        struct store_usage usage = {slice_of(used->usage->name), used->since_ms, used->count};
+        if (!store_set_usage(store, &usage, error))
+            return false;
+    }
+    event_flush(batch->intake->parts.log);
+    return true;
+}
+
 static void chain(struct queued ***end, struct queued **queued)
 {
     if (!*queued)
@@ -214,16 +286,28 @@ static void chain(struct queued ***end, struct queued **queued)
     *queued = NULL;
 }
 
+static void drop_duplicate(const struct intake *intake, const struct batch_entry *entry)
+{
+    if (entry->queued->message.is_in_file)
+        store_body_remove(intake->parts.queue_dir, entry->queued->message.id);
+    usages_give_back(entry);
+}
+
 static void batch_committed(struct intake *intake, struct batch *batch)
 {
     struct queued *list = NULL, **end = &list;
     for (size_t i = 0; i < batch->count; i++) {
-        if (!folder_forget(intake->folder, &batch->entries[i].claim))
+        struct batch_entry *entry = &batch->entries[i];
+        if (!folder_forget(entry->place->folder, &entry->claim))
             intake->has_strays = true;
-        if (batch->entries[i].partner.id && !folder_forget(intake->folder, &batch->entries[i].partner))
+        if (entry->partner.id && !folder_forget(entry->place->folder, &entry->partner))
             intake->has_strays = true;
-        chain(&end, &batch->entries[i].queued);
-        chain(&end, &batch->entries[i].notice);
+        if (is_duplicate(entry)) {
+            drop_duplicate(intake, entry);
+            continue;
+        }
+        chain(&end, &entry->queued);
+        chain(&end, &entry->notice);
     }
     if (list)
         intake->parts.taken(intake->parts.arg, list);
@@ -237,9 +321,10 @@ static void batch_committed(struct intake *intake, struct batch *batch)
 
 static void give_back(struct intake *intake, const struct batch_entry *entry)
 {
-    intake_give_back(intake, &entry->claim);
+    intake_give_back(intake, entry->place, &entry->claim);
     if (entry->partner.id)
-        intake_give_back(intake, &entry->partner);
+        intake_give_back(intake, entry->place, &entry->partner);
+    usages_give_back(entry);
 }
 
 static void batch_done(struct writer_job *job)
@@ -265,8 +350,9 @@ static void submit_batch(struct intake *intake)
     intake->batch = NULL;
     intake->batches_in_flight++;
     for (size_t i = 0; i < batch->count; i++)
-        if (batch->entries[i].queued)
+        if (batch->entries[i].queued && !batch->entries[i].once_key)
             tell_taken(intake, &batch->entries[i]);
+    usages_to_batch(intake, batch);
     batch->job.apply = apply_batch;
     batch->job.done = batch_done;
     batch->job.post = intake->post;
@@ -297,14 +383,18 @@ static bool may_take(struct intake *intake)
 
 static void take_batch(struct intake *intake)
 {
-    char name[FOLDER_NAME_SIZE];
-    enum claim_seen seen;
+    struct watch_found found;
     size_t names_max = (size_t)intake->parts.config->pickup.batch_max;
     for (size_t i = 0; i < names_max && !intake->paused_until_ms; i++) {
-        if ((intake->batch && intake->batch->size >= BATCH_SIZE_MAX) || !watch_next(intake->watch, name, &seen))
+        if ((intake->batch && intake->batch->size >= BATCH_SIZE_MAX) || !watch_next(intake->watch, &found))
             break;
-        intake_file(intake, name, seen);
+        arena_reset(&intake->arena);
+        if (found.is_folder)
+            places_found(intake, found.name);
+        else
+            intake_file(intake, found.owner, found.name, found.seen);
     }
+    places_drop_retired(intake);
     if (watch_overflowed(intake->watch)) {
         struct event event = EVENT(EVENT_WARNING);
         event.note = SLICE("the kernel's list of changes overflowed: Pickup is scanned");
@@ -360,7 +450,8 @@ static void intake_destroy(struct intake *intake)
         free(told);
     }
     watch_close(&intake->watch);
-    folder_close(&intake->folder);
+    places_close(intake);
+    usages_free(intake);
     post_destroy(&intake->post);
     arena_finish(&intake->arena);
     buf_finish(&intake->bytes);
@@ -370,22 +461,16 @@ static void intake_destroy(struct intake *intake)
 struct intake *intake_start(const struct intake_parts *parts, struct error *error)
 {
     struct intake *intake = mem_alloc(sizeof *intake);
-    const struct config *config = parts->config;
     intake->parts = *parts;
     intake->stop_letter.run = on_stop;
     intake->post = post_create(error);
     if (!intake->post)
         goto failed;
-    intake->folder =
-        folder_open(config->pickup.dir, config->pickup.settle_ms, config->limits.message_size, error);
-    if (!intake->folder || !recover(intake, error))
+    /* The watch stands before the first scan: nothing falls between them. */
+    if (!places_open(intake, error) || !recover(intake, error) || !places_watch(intake, error))
         goto failed;
     intake->is_unsure = intake->has_strays;
     (void)intake_owner(intake, geteuid()); /* glibc loads what it needs for names, which later may lack memory */
-    /* The watch stands before the first scan: nothing falls between them. */
-    intake->watch = watch_open(config->pickup.dir, config->pickup.scan_ms, error);
-    if (!intake->watch)
-        goto failed;
     int problem = pthread_create(&intake->thread, NULL, intake_main, intake);
     if (problem == 0) {
         (void)pthread_setname_np(intake->thread, "intake");

@@ -8,36 +8,27 @@
 #include "pickup/prepare.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-struct claim_pair { struct claim claim, partner; }; /* partner.id 0: a lone file */
+struct claim_pair { struct place *place; struct claim claim, partner; }; /* partner.id 0: a lone file */
 
 enum { TELL_AGAIN_MS = 5 * 60 * 1000, TOLD_MAX = 1000 };
 
-const char *intake_owner(struct intake *intake, uid_t uid)
+struct rules_owner intake_owner(struct intake *intake, uid_t uid)
 {
     size_t place = uid % OWNERS;
-    if (!intake->owners[place].is_known || intake->owners[place].uid != uid) {
-        struct passwd entry, *found = NULL;
-        char texts[2048];
-        int problem = getpwuid_r(uid, &entry, texts, sizeof texts, &found);
-        char *name = intake->owners[place].name;
-        if (found)
-            (void)snprintf(name, sizeof intake->owners[place].name, "%s", found->pw_name);
-        else
-            (void)snprintf(name, sizeof intake->owners[place].name, "uid %u", (unsigned)uid);
-        intake->owners[place].uid = uid;
-        intake->owners[place].is_known = found || problem == 0; /* else it is asked again */
-    }
-    return intake->owners[place].name;
+    struct owner *owner = &intake->owners[place].owner;
+    if (!intake->owners[place].is_known || owner->uid != uid)
+        intake->owners[place].is_known = owner_look_up(uid, owner); /* else it is asked again */
+    return owner_for_rules(owner);
 }
 
 /* A file that stays where it is is said once in a while, not at every scan. */
-void intake_tell_left(struct intake *intake, const char *name, const struct error *error)
+void intake_tell_left(struct intake *intake, struct place *place, const char *file, const struct error *error)
 {
+    const char *name = place_file_name(&intake->arena, place, file).data;
     struct told *told, *next;
     int64_t now_ms = clock_mono_ms();
     HASH_FIND_STR(intake->told, name, told);
@@ -62,6 +53,17 @@ void intake_tell_left(struct intake *intake, const char *name, const struct erro
     event_put(intake->parts.log, &event);
 }
 
+void intake_forget_left(struct intake *intake, struct place *place, const char *file)
+{
+    struct told *told;
+    const char *name = place_file_name(&intake->arena, place, file).data;
+    HASH_FIND_STR(intake->told, name, told);
+    if (!told)
+        return;
+    HASH_DEL(intake->told, told);
+    free(told);
+}
+
 static void tell_refused(struct intake *intake, const struct badmail *about)
 {
     struct event event = EVENT(EVENT_REFUSED);
@@ -75,46 +77,46 @@ static void tell_refused(struct intake *intake, const struct badmail *about)
 }
 
 /* To Badmail; where that fails the file goes back to Pickup and intake rests. */
-static void refuse_one(struct intake *intake, const struct claim *claim, const struct badmail *about)
+static void refuse_one(struct intake *intake, const struct place *place, const struct claim *claim, const struct badmail *about)
 {
     struct error error;
-    if (badmail_move(intake->parts.badmail, folder_taken_fd(intake->folder), claim->taken_name, about,
+    if (badmail_move(intake->parts.badmail, folder_taken_fd(place->folder), claim->taken_name, about,
                      &error)) {
         tell_refused(intake, about);
         return;
     }
-    intake_give_back(intake, claim);
+    intake_give_back(intake, place, claim);
     intake_pause(intake, "Badmail", &error);
 }
 
 /* Both halves of a pair, each with the reason. */
 static void refuse_claim(struct intake *intake, const struct claim_pair *pair, const struct badmail *about)
 {
-    refuse_one(intake, &pair->claim, about);
+    refuse_one(intake, pair->place, &pair->claim, about);
     if (pair->partner.id == 0)
         return;
     struct badmail content = *about;
-    content.name = slice_of(pair->partner.name);
+    content.name = place_file_name(&intake->arena, pair->place, pair->partner.name);
     content.id = pair->partner.id;
-    refuse_one(intake, &pair->partner, &content);
+    refuse_one(intake, pair->place, &pair->partner, &content);
 }
 
 static void give_back(struct intake *intake, const struct claim_pair *pair)
 {
-    intake_give_back(intake, &pair->claim);
+    intake_give_back(intake, pair->place, &pair->claim);
     if (pair->partner.id)
-        intake_give_back(intake, &pair->partner);
+        intake_give_back(intake, pair->place, &pair->partner);
 }
 
-static void refuse_name(struct intake *intake, const char *name, const struct error *why)
+static void refuse_name(struct intake *intake, struct place *place, const char *name, const struct error *why)
 {
     struct error error;
-    struct badmail about = {.name = slice_of(name), .reason = slice_of(why->text),
+    struct badmail about = {.name = place_file_name(&intake->arena, place, name), .reason = slice_of(why->text),
                             .time_ms = clock_wall_ms()};
-    if (badmail_move(intake->parts.badmail, folder_fd(intake->folder), name, &about, &error))
+    if (badmail_move(intake->parts.badmail, folder_fd(place->folder), name, &about, &error))
         tell_refused(intake, &about);
     else
-        intake_tell_left(intake, name, &error);
+        intake_tell_left(intake, place, name, &error);
 }
 
 static void tell_rejected(struct intake *intake, const struct prepare_about *about,
@@ -189,28 +191,53 @@ static void add_loop(struct intake *intake, const struct claim_pair *pair, struc
         return;
     }
     tell_refused(intake, &bad);
-    struct batch_entry *entry = intake_add(intake);
+    struct batch_entry *entry = intake_add(intake, pair->place);
     entry->claim = pair->claim;
     entry->partner = pair->partner;
     entry->notice = notice;
 }
 
+/* A folder's quotas and its rate. False: one is used up. */
+static bool take_share(struct intake *intake, const struct place *place, struct prepare_about *about, struct usage *counted[ENTRY_USAGES],
+                       struct error *error)
+{
+    if (!place->conf)
+        return true;
+    if (!usages_count(intake, place->conf, &about->file_owner, about->time_ms, counted, error))
+        return false;
+    about->not_before_ms = usages_due(intake, place->conf, about->time_ms);
+    return true;
+}
+
 static void add_message(struct intake *intake, const struct claim_pair *pair, struct prepared *prepared,
-                        const struct prepare_about *about)
+                        struct prepare_about *about, struct badmail *bad)
 {
     struct error error;
+    struct usage *counted[ENTRY_USAGES] = {0};
     bool is_in_file = prepared->content.size > STORE_INLINE_SIZE_MAX;
+    if (!take_share(intake, pair->place, about, counted, &error)) {
+        bad->reason = slice_of(error.text);
+        bad->sender = prepared->envelope.sender.text;
+        refuse_claim(intake, pair, bad);
+        return;
+    }
     if (is_in_file
         && !store_body_write(intake->parts.queue_dir, pair->claim.id, buf_slice(&prepared->content), &error)) {
         give_back(intake, pair);
         intake_pause(intake, "Queue", &error);
         return;
     }
-    struct batch_entry *entry = intake_add(intake);
+    struct batch_entry *entry = intake_add(intake, pair->place);
     entry->claim = pair->claim;
     entry->partner = pair->partner;
     entry->dialect = prepared->envelope.dialect;
     entry->repairs = slice_copy(prepared->facts.repairs);
+    entry->is_held = about->folder && about->folder->is_held;
+    memcpy(entry->counted, counted, sizeof entry->counted);
+    if (!slice_is_absent(prepared->once_key)) {
+        entry->once_key = slice_copy(prepared->once_key);
+        entry->once_until_ms = about->time_ms + prepared->once_ms;
+    }
     if (prepared->envelope.rejected_count)
         entry->notice = notice_of_rejected(intake, prepared, about);
     intake->batch->size += prepared->content.size;
@@ -249,9 +276,12 @@ static void add_claim(struct intake *intake, const struct claim_pair *pair)
     struct prepared prepared;
     const struct claim *claim = &pair->claim;
     int64_t now_ms = clock_wall_ms();
-    struct prepare_about about = {slice_of(claim->name), slice_of(intake_owner(intake, claim->uid)),
-                                  pair->partner.id ? "emailrelay" : NULL, claim->uid == geteuid(), claim->id, now_ms, clock_zone_s(now_ms),
-                                  intake->parts.signer};
+    struct prepare_about about = {
+        .name = place_file_name(&intake->arena, pair->place, claim->name), .dialect = pair->partner.id ? "emailrelay" : NULL,
+        .is_own = claim->uid == geteuid() && !pair->place->conf, .id = claim->id, .time_ms = now_ms, .zone_s = clock_zone_s(now_ms),
+        .signer = intake->parts.signer, .folder = pair->place->conf, .file_owner = intake_owner(intake, claim->uid),
+    };
+    about.owner = about.file_owner.name;
     struct badmail bad = {.name = about.name, .owner = about.owner, .id = pair->claim.id, .time_ms = now_ms};
     switch (read_claims(intake, pair, &error)) {
     case READ_DONE:
@@ -268,7 +298,7 @@ static void add_claim(struct intake *intake, const struct claim_pair *pair)
     switch (prepare_message(&intake->arena, intake->parts.config, buf_slice(&intake->bytes), &about,
                             &prepared, &error)) {
     case CONTENT_DONE:
-        add_message(intake, pair, &prepared, &about);
+        add_message(intake, pair, &prepared, &about, &bad);
         break;
     case CONTENT_LOOP:
         add_loop(intake, pair, &prepared, &about, &error);
@@ -281,10 +311,10 @@ static void add_claim(struct intake *intake, const struct claim_pair *pair)
     buf_finish(&prepared.content);
 }
 
-static bool claim(struct intake *intake, const char *name, enum claim_seen seen, struct claim *ret_claim)
+static bool claim(struct intake *intake, struct place *place, const char *name, enum claim_seen seen, struct claim *ret_claim)
 {
     struct error error;
-    switch (folder_claim(intake->folder, name, seen, intake->parts.ids, ret_claim, &error)) {
+    switch (folder_claim(place->folder, name, seen, intake->parts.ids, ret_claim, &error)) {
     case CLAIM_TAKEN:
         return true;
     case CLAIM_GONE:
@@ -296,29 +326,31 @@ static bool claim(struct intake *intake, const char *name, enum claim_seen seen,
         intake->has_strays = true;
         break;
     case CLAIM_LEFT:
-        intake_tell_left(intake, name, &error);
+        intake_tell_left(intake, place, name, &error);
         break;
     case CLAIM_REFUSED:
-        refuse_name(intake, name, &error);
+        refuse_name(intake, place, name, &error);
         break;
     }
     return false;
 }
 
-void intake_file(struct intake *intake, const char *name, enum claim_seen seen)
+void intake_file(struct intake *intake, struct place *place, const char *name, enum claim_seen seen)
 {
     char content[FOLDER_NAME_SIZE];
-    struct claim_pair pair = {.partner.id = 0};
-    arena_reset(&intake->arena);
-    enum pair_part part = pair_find(intake, name, content);
-    /* The content first: if the envelope can't be had it goes back, and its event is passed over. */
-    if (part == PAIR_HALF || (part == PAIR_ENVELOPE && !claim(intake, content, SEEN_LYING, &pair.partner)))
+    struct claim_pair pair = {.place = place};
+    bool is_conf = place->name[0] && strcmp(name, "folder.conf") == 0;
+    if (!place_may_take(intake, place) || is_conf)
         return;
-    if (claim(intake, name, seen, &pair.claim)) {
+    enum pair_part part = pair_find(intake, place, name, content);
+    /* The content first: if the envelope can't be had it goes back, and its event is passed over. */
+    if (part == PAIR_HALF || (part == PAIR_ENVELOPE && !claim(intake, place, content, SEEN_LYING, &pair.partner)))
+        return;
+    if (claim(intake, place, name, seen, &pair.claim)) {
         add_claim(intake, &pair);
         close(pair.claim.fd);
     } else if (pair.partner.id) {
-        intake_give_back(intake, &pair.partner);
+        intake_give_back(intake, place, &pair.partner);
     }
     if (pair.partner.id)
         close(pair.partner.fd);

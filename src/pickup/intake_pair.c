@@ -19,19 +19,19 @@ static bool other_name(struct slice name, struct slice end, struct slice other_e
     return true;
 }
 
-static bool is_there(struct intake *intake, const char *name)
+static bool is_there(const struct place *place, const char *name)
 {
     struct stat is;
-    return fstatat(folder_fd(intake->folder), name, &is, AT_SYMLINK_NOFOLLOW) == 0;
+    return fstatat(folder_fd(place->folder), name, &is, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 /* A half that rests alone for longer than pickup.settle is told. */
-static void leave_half(struct intake *intake, const char *name, const char *other)
+static void leave_half(struct intake *intake, struct place *place, const char *name, const char *other)
 {
     struct stat is;
     struct error error;
     int64_t settle_ms = intake->parts.config->pickup.settle_ms;
-    if (fstatat(folder_fd(intake->folder), name, &is, AT_SYMLINK_NOFOLLOW) != 0)
+    if (fstatat(folder_fd(place->folder), name, &is, AT_SYMLINK_NOFOLLOW) != 0)
         return;
     int64_t changed_ms = is.st_ctim.tv_sec * 1000LL + is.st_ctim.tv_nsec / 1000000;
     if (clock_wall_ms() - changed_ms <= settle_ms) {
@@ -39,13 +39,13 @@ static void leave_half(struct intake *intake, const char *name, const char *othe
         return;
     }
     (void)error_set(&error, "one half of a pair: there is no %.200s beside it", other);
-    intake_tell_left(intake, name, &error);
+    intake_tell_left(intake, place, name, &error);
 }
 
-enum pair_part pair_find(struct intake *intake, const char *name, char ret_content[FOLDER_NAME_SIZE])
+enum pair_part pair_find(struct intake *intake, struct place *place, const char *name, char ret_content[FOLDER_NAME_SIZE])
 {
     char other[FOLDER_NAME_SIZE];
-    int dialect = intake->parts.config->pickup.dialect;
+    int dialect = place->conf && place->conf->dialect >= 0 ? place->conf->dialect : intake->parts.config->pickup.dialect;
     if (dialect != CONFIG_DIALECT_AUTO && dialect != CONFIG_DIALECT_MAILRELAY)
         return PAIR_NOT;
     if (slice_ends_nocase(slice_of(name), SLICE(".envelope.new")) || slice_ends_nocase(slice_of(name), SLICE(".envelope.busy")))
@@ -53,8 +53,8 @@ enum pair_part pair_find(struct intake *intake, const char *name, char ret_conte
     bool is_envelope = other_name(slice_of(name), envelope_end, content_end, other);
     if (!is_envelope && !other_name(slice_of(name), content_end, envelope_end, other))
         return PAIR_NOT;
-    if (!is_there(intake, other)) {
-        leave_half(intake, name, other);
+    if (!is_there(place, other)) {
+        leave_half(intake, place, name, other);
         return PAIR_HALF;
     }
     if (!is_envelope)

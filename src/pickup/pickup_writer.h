@@ -42,6 +42,7 @@ struct submission {
     size_t recipient_count;
     enum submission_origin origin;
     bool is_block_ended;             /* S5 */
+    struct slice once_key;           /* X-Idempotency-Key, absent if none: a second file with it is not sent again */
     struct slice trace;              /* whole header lines of ours in front of the message, absent if none */
     struct slice message;            /* header and body, any line ends; pickup_write() only */
 };

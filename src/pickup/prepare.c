@@ -5,6 +5,10 @@
 #include "message/aliases.h"
 #include "pickup/foreign.h"
 #include "pickup/resume.h"
+#include "store/policy.h"
+
+
+#include <openssl/sha.h>
 
 struct expanded { struct envelope_recipient *items; size_t count, capacity; struct once *seen; };
 struct once { struct slice text; UT_hash_handle hh; };
@@ -93,7 +97,8 @@ static void sign(struct arena *arena, const struct prepare_about *about, struct 
     const char *said = "";
     if (!about->signer || prepared->envelope.accepted == ACCEPTED_RELAY || resume_is_export(&prepared->header))
         return;
-    if (!signer_sign(about->signer, arena, about->time_ms, &prepared->content, &result, &error))
+    if (!signer_sign(about->signer, arena, about->time_ms, about->folder ? &about->folder->dkim : NULL, &prepared->content, &result,
+                     &error))
         said = "dkim-failed";
     else if (result.added)
         said = result.is_7bit ? "7bit dkim" : "dkim";
@@ -106,6 +111,97 @@ static void sign(struct arena *arena, const struct prepare_about *about, struct 
                                            prepared->facts.repairs.size ? " " : "", said);
 }
 
+static void set_options(const struct config *config, const struct prepare_about *about, struct envelope_options *ret_options)
+{
+    const struct folder_conf *folder = about->folder;
+    const struct folder_owner *section = folder ? rules_section(folder, &about->file_owner) : NULL;
+    const char *sender = section && section->default_sender        ? section->default_sender
+                         : folder && folder->default_sender        ? folder->default_sender
+                                                                   : config->default_sender;
+    *ret_options = (struct envelope_options){
+        .default_domain = slice_of(config->default_domain),
+        .default_sender = slice_of(sender),
+        .recipient_count_max = (size_t)config->limits.recipients,
+        .x_lines_anywhere = config->pickup.is_x_lines_anywhere,
+        .is_own_file = about->is_own,
+        .dialect = about->dialect,
+    };
+}
+
+/* What the folder adds to the envelope. */
+static bool apply_folder(struct arena *arena, const struct folder_conf *folder, struct envelope *envelope, struct error *error)
+{
+    struct envelope_recipient copy = {.notify = NOTIFY_NEVER};
+    if (folder->priority >= 0)
+        envelope->priority = (enum envelope_priority)(folder->priority - 1);
+    if (!folder->archive)
+        return true;
+    if (!address_parse(arena, slice_of(folder->archive), &copy.address, error))
+        return error_prefix(error, "%s: archive", folder->file);
+    for (size_t i = 0; i < envelope->recipient_count; i++)
+        if (slice_equals(envelope->recipients[i].address.text, copy.address.text))
+            return true;
+    envelope->recipients = arena_grow(arena, envelope->recipients, envelope->recipient_count, envelope->recipient_count + 1,
+                                      sizeof *envelope->recipients);
+    envelope->recipients[envelope->recipient_count++] = copy;
+    return true;
+}
+
+static void hash_recipients(const struct envelope *envelope, struct buf *out)
+{
+    unsigned char sum[32] = {0}, one[32];
+    for (size_t i = 0; i < envelope->recipient_count; i++) { /* in whatever order they stand */
+        struct slice text = envelope->recipients[i].address.text;
+        (void)SHA256((const unsigned char *)text.data, text.size, one);
+        for (size_t k = 0; k < sizeof sum; k++)
+            sum[k] ^= one[k];
+    }
+    for (size_t k = 0; k < sizeof sum; k++)
+        buf_printf(out, "%02x", sum[k]);
+}
+
+/* O1 to O3. */
+static void find_once(struct arena *arena, const struct config *config, const struct prepare_about *about, struct prepared *prepared)
+{
+    const struct folder_conf *folder = about->folder;
+    int once = folder && folder->once >= 0 ? folder->once : config->pickup.once;
+    const struct header_field *id = header_find(&prepared->header, SLICE("Message-ID"), 0);
+    struct slice given = prepared->envelope.once_key;
+    struct slice value = given.size ? given : once == FOLDER_ONCE_MESSAGE_ID && id ? slice_trim(id->value) : SLICE_NONE;
+    struct buf key = {0};
+    if (once == FOLDER_ONCE_OFF || value.size == 0 || resume_is_export(&prepared->header) || prepared->envelope.accepted == ACCEPTED_RELAY)
+        return;
+    buf_printf(&key, "%s %u %s ", folder ? folder->name : "/", (unsigned)about->file_owner.uid, given.size ? "key" : "message-id");
+    buf_append(&key, header_unfold(arena, value));
+    if (!given.size) {
+        buf_append_byte(&key, ' ');
+        hash_recipients(&prepared->envelope, &key);
+    }
+    prepared->once_key = arena_copy(arena, buf_slice(&key));
+    prepared->once_ms = folder && folder->once_ms ? folder->once_ms : config->pickup.once_ms;
+    buf_finish(&key);
+}
+
+/* Header and envelope, and whether the folder lets them pass. */
+static bool read_envelope(struct arena *arena, const struct config *config, struct slice *file, const struct prepare_about *about,
+                          struct prepared *prepared, struct error *error)
+{
+    struct header_limits limits = {config->limits.header_size, (size_t)config->limits.header_count};
+    struct envelope_options options;
+    const struct folder_conf *folder = about->folder;
+    int dialect = folder && folder->dialect >= 0 ? folder->dialect : config->pickup.dialect;
+    set_options(config, about, &options);
+    if (file->size == 0)
+        return error_set(error, "empty: the writer left nothing in it");
+    if (!options.dialect && dialect == CONFIG_DIALECT_PLAIN)
+        options.dialect = "plain";
+    if (!options.dialect && !translate(arena, dialect, file, &options.dialect, error))
+        return false;
+    return header_scan(arena, *file, &limits, &prepared->header, error)
+           && envelope_find(arena, *file, &prepared->header, &options, &prepared->envelope, error)
+           && (!folder || rules_check(arena, folder, &about->file_owner, &prepared->header, &prepared->envelope, error));
+}
+
 enum content_result prepare_message(struct arena *arena, const struct config *config,
                                     struct slice file, const struct prepare_about *about,
                                     struct prepared *ret_prepared, struct error *error)
@@ -115,29 +211,13 @@ enum content_result prepare_message(struct arena *arena, const struct config *co
         [CONFIG_DOTS_NEVER] = DOTS_NEVER,
         [CONFIG_DOTS_ALWAYS] = DOTS_ALWAYS,
     };
-    struct header_limits limits = {config->limits.header_size, (size_t)config->limits.header_count};
-    struct envelope_options options = {
-        .default_domain = slice_of(config->default_domain),
-        .default_sender = slice_of(config->default_sender),
-        .recipient_count_max = (size_t)config->limits.recipients,
-        .x_lines_anywhere = config->pickup.is_x_lines_anywhere,
-        .is_own_file = about->is_own,
-        .dialect = about->dialect,
-    };
+    int dot_rule = about->folder && about->folder->dots >= 0 ? about->folder->dots : config->pickup.dots;
     char id[17];
 
     *ret_prepared = (struct prepared){0};
-    if (file.size == 0) {
-        (void)error_set(error, "empty: the writer left nothing in it");
+    if (!read_envelope(arena, config, &file, about, ret_prepared, error))
         return CONTENT_BAD;
-    }
-    if (!options.dialect && config->pickup.dialect == CONFIG_DIALECT_PLAIN)
-        options.dialect = "plain";
-    if (!options.dialect && !translate(arena, config->pickup.dialect, &file, &options.dialect, error))
-        return CONTENT_BAD;
-    if (!header_scan(arena, file, &limits, &ret_prepared->header, error)
-        || !envelope_find(arena, file, &ret_prepared->header, &options, &ret_prepared->envelope, error))
-        return CONTENT_BAD;
+    bool is_export = resume_is_export(&ret_prepared->header);
     store_id_text(about->id, id);
     struct content_stamp stamp = {
         .host = slice_of(config->hostname),
@@ -147,19 +227,26 @@ enum content_result prepare_message(struct arena *arena, const struct config *co
         .time_ms = about->time_ms,
         .zone_s = about->zone_s,
         /* An export is the canonical message, and so is what follows a block of envelope lines: nothing in it is stuffed. */
-        .dots = ret_prepared->envelope.is_block_ended || resume_is_export(&ret_prepared->header) ? DOTS_NEVER : dots[config->pickup.dots],
+        .dots = ret_prepared->envelope.is_block_ended || is_export ? DOTS_NEVER : dots[dot_rule],
         .hop_count_max = (size_t)config->limits.hops,
     };
     enum content_result result =
         content_build(arena, file, &ret_prepared->header, &ret_prepared->envelope, &stamp,
                       &ret_prepared->content, &ret_prepared->facts, error);
-    if (result != CONTENT_DONE)
+    if (result != CONTENT_DONE) {
         buf_finish(&ret_prepared->content);
-    else if (!resume_is_export(&ret_prepared->header)) /* its recipients are the expanded ones */
+        return result;
+    }
+    find_once(arena, config, about, ret_prepared);
+    if (!is_export) { /* its recipients are the expanded ones, the archive's among them */
+        if (about->folder && !apply_folder(arena, about->folder, &ret_prepared->envelope, error)) {
+            buf_finish(&ret_prepared->content);
+            return CONTENT_BAD;
+        }
         expand_aliases(arena, config, &ret_prepared->envelope);
-    if (result == CONTENT_DONE)
-        sign(arena, about, ret_prepared);
-    return result;
+    }
+    sign(arena, about, ret_prepared);
+    return CONTENT_DONE;
 }
 
 /* RFC 8689 5. */
@@ -187,20 +274,29 @@ static unsigned flags_of(const struct prepared *prepared)
     return flags;
 }
 
+/* A folder's route is not for mail that stays here. */
+static struct slice route_of(const struct config *config, const struct folder_conf *folder, struct slice domain)
+{
+    return folder && folder->route && !config_is_local(config, domain) ? slice_of(folder->route) : SLICE_NONE;
+}
+
 struct queued *prepare_queued(struct arena *arena, const struct config *config, struct prepared *prepared,
                               const struct prepare_about *about)
 {
     const struct envelope *envelope = &prepared->envelope;
     struct store_recipient *recipients =
         arena_alloc(arena, envelope->recipient_count * sizeof *recipients);
-    int64_t due_ms =
-        envelope->deliver_at_ms > about->time_ms ? envelope->deliver_at_ms : about->time_ms;
+    const struct folder_conf *folder = about->folder;
+    int64_t due_ms = envelope->deliver_at_ms > about->time_ms ? envelope->deliver_at_ms : about->time_ms;
+    if (about->not_before_ms > due_ms)
+        due_ms = about->not_before_ms;
     for (size_t i = 0; i < envelope->recipient_count; i++) {
         const struct envelope_recipient *from = &envelope->recipients[i];
         recipients[i] = (struct store_recipient){
             .message_id = about->id, .number = (unsigned)i, .address = from->address.text,
             .domain = from->address.domain, .orcpt = from->orcpt, .notify = from->notify,
-            .state = STATE_QUEUED, .priority = envelope->priority,
+            .state = folder && folder->is_held ? STATE_HELD : STATE_QUEUED, .priority = envelope->priority,
+            .route = route_of(config, folder, from->address.domain),
             .next_ms = schedule_first(config, from->address.domain, due_ms, envelope->sender.text.size == 0),
         };
     }
@@ -209,7 +305,7 @@ struct queued *prepare_queued(struct arena *arena, const struct config *config, 
         .envid = envelope->envid, .auth = envelope->auth, .ret = envelope->ret,
         .flags = flags_of(prepared), .priority = envelope->priority, .pickup_name = about->name,
         .owner = about->owner, .message_id = prepared->facts.message_id,
-        .subject = prepared->facts.subject, .size = prepared->content.size,
+        .subject = prepared->facts.subject, .policy = policy_words(arena, folder), .size = prepared->content.size,
         .header_size = prepared->facts.header_size,
         .is_in_file = prepared->content.size > STORE_INLINE_SIZE_MAX,
     };

@@ -6,6 +6,7 @@
 
 #include "config/signer.h"
 #include "message/content.h"
+#include "pickup/rules.h"
 #include "store/queued.h"
 
 struct prepare_about {
@@ -17,16 +18,25 @@ struct prepare_about {
     int64_t time_ms;
     int zone_s;
     const struct signer *signer; /* DKIM; NULL: nothing is signed */
+    const struct folder_conf *folder; /* the folder it was dropped in; NULL: Pickup itself */
+    struct rules_owner file_owner;    /* counts in a folder */
+    int64_t not_before_ms;       /* the folder's rate and window: not due earlier; 0: at once */
 };
 
 struct prepared {
     struct header header;
     struct envelope envelope;
     struct content_facts facts;
+    struct slice once_key;  /* what makes another file the same message; absent: nothing does */
+    int64_t once_ms;        /* for how long */
     struct buf content;     /* the holder frees it, or takes its bytes */
 };
 
-/* DONE: all is filled. LOOP: header and envelope are (too many hops). BAD: error says why, with the line. */
+/* O1  once = key: X-Idempotency-Key. It counts for one owner in one folder: nobody can make another's mail a duplicate
+ * O2  once = message-id: that, else the file's own Message-ID with the envelope's recipients, since some writers leave a file
+ *     for each of them
+ * O3  an export goes on where it stopped: it is no second file
+ * DONE: all is filled. LOOP: header and envelope are (too many hops). BAD: error says why, with the line. */
 MUST_USE enum content_result prepare_message(struct arena *arena, const struct config *config,
                                              struct slice file, const struct prepare_about *about,
                                              struct prepared *ret_prepared, struct error *error);

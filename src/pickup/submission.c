@@ -8,7 +8,7 @@ static bool is_clean(struct slice text)
 bool submission_check(const struct submission *submission, struct error *error)
 {
     const struct slice texts[] = {submission->sender, submission->ret, submission->envid, submission->auth,
-                                  submission->deliver_at};
+                                  submission->deliver_at, submission->once_key};
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         if (!slice_is_absent(texts[i]) && !is_clean(texts[i]))
             return error_set(error, "a line end in the sender or a parameter");
@@ -63,6 +63,8 @@ void submission_put_envelope(struct buf *out, const struct submission *submissio
         buf_printf(out, "X-Deliver-At: %.*s\r\n", SLICE_FMT(submission->deliver_at));
     if (origins[submission->origin])
         buf_printf(out, "X-Mailroot-Accepted: %s\r\n", origins[submission->origin]);
+    if (!slice_is_absent(submission->once_key))
+        buf_printf(out, "X-Idempotency-Key: %.*s\r\n", SLICE_FMT(submission->once_key));
     if (submission->is_block_ended)
         buf_printf(out, "X-EndOfInjectedXHeaders: %zu\r\n", out->size);
     if (!slice_is_absent(submission->trace))

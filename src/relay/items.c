@@ -89,6 +89,7 @@ void item_start(struct relay *relay, struct queued *queued)
     item->relay = relay;
     item->id = queued->message.id;
     item->queued = queued;
+    policy_read(queued->message.policy, &item->policy);
     item->open_count = queued->recipient_count + 1; /* ours, until all look-ups are asked */
     if (queued->content) {
         item->content = slice_make(queued->content, queued->message.size);

@@ -330,17 +330,18 @@ void relay_accept(struct relay *relay, struct queued *list)
     relay_start_list(relay, list);
 }
 
-/* When the first, and the last, of its recipients is due: those of a route with `etrn` wait, the others don't. */
-static int64_t due_of(const struct queued *queued, int64_t *ret_last_ms)
+/* What is held, or not due, stays in the queue; so do all recipients of a message of which one does. */
+static bool is_all_due(const struct queued *queued, int64_t now_ms, int64_t *ret_due_ms)
 {
-    int64_t first_ms = queued->recipients[0].next_ms;
-    *ret_last_ms = first_ms;
-    for (size_t i = 1; i < queued->recipient_count; i++) {
-        int64_t next_ms = queued->recipients[i].next_ms;
-        first_ms = next_ms < first_ms ? next_ms : first_ms;
-        *ret_last_ms = next_ms > *ret_last_ms ? next_ms : *ret_last_ms;
+    bool is_due = true;
+    *ret_due_ms = INT64_MAX;
+    for (size_t i = 0; i < queued->recipient_count; i++) {
+        const struct store_recipient *recipient = &queued->recipients[i];
+        is_due = is_due && recipient->state == STATE_QUEUED && recipient->next_ms <= now_ms;
+        if (recipient->state == STATE_QUEUED && recipient->next_ms < *ret_due_ms)
+            *ret_due_ms = recipient->next_ms;
     }
-    return first_ms;
+    return is_due;
 }
 
 void relay_start_list(struct relay *relay, struct queued *list)
@@ -350,9 +351,10 @@ void relay_start_list(struct relay *relay, struct queued *list)
         list = queued->next;
         queued->next = NULL;
         expected_came(relay, queued->message.id);
-        int64_t last_ms, due_ms = due_of(queued, &last_ms);
-        if (last_ms > clock_wall_ms()) { /* some of it, or all: the loader brings what is due */
-            relay_wake_at(relay, due_ms);
+        int64_t due_ms;
+        if (!is_all_due(queued, clock_wall_ms(), &due_ms)) {
+            if (due_ms != INT64_MAX)
+                relay_wake_at(relay, due_ms);
             queued_destroy(&queued);
         } else if (relay->finished || HASH_COUNT(relay->items) >= active_limit(relay)) {
             relay->is_behind = true;

@@ -38,7 +38,7 @@ struct relay_parts { /* all stay in place while the relay lives */
     struct event_log *log;
     const struct badmail_folder *badmail;
     const char *queue_dir;
-    int receipts_fd;                      /* folder of receipts; -1: none are wished */
+    int receipts_fd;                      /* folder of receipts; -1: there is none, whatever is wished */
     const struct signer *signer;          /* of notices; may be NULL */
     const struct secrets *secrets;        /* of routes (config/secrets.h) */
     bool is_rehearsal;                    /* Y5 */

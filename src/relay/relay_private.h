@@ -22,6 +22,7 @@
 #include "relay/tls.h"
 #include "route/route.h"
 #include "smtp/client.h"
+#include "store/policy.h"
 
 #include <openssl/ssl.h>
 
@@ -38,6 +39,7 @@ struct item {                  /* a message with recipients that are due */
     struct relay *relay;
     uint64_t id;               /* key */
     struct queued *queued;
+    struct policy policy;      /* of its folder */
     struct slice content;      /* absent until it is needed */
     void *mapped;              /* a body file's */
     struct arena arena;        /* content read from the store, failures of jobs */

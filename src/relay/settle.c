@@ -151,6 +151,7 @@ static void defer(struct settle *settle, const struct store_recipient *recipient
     const struct store_message *message = &settle->item->queued->message;
     const struct config_route *rule = config_route_find(config, recipient->domain);
     const struct config_schedule *schedule = rule && rule->has_schedule ? &rule->schedule : &config->queue.schedule;
+    struct window window;
     bool is_null = message->sender.size == 0;
     int64_t now_ms = settlement->last_attempt_ms;
     int64_t expires_ms = schedule_expires(config, schedule, message->arrived_ms, is_null);
@@ -167,6 +168,8 @@ static void defer(struct settle *settle, const struct store_recipient *recipient
         attempt->is_kept        ? attempt->kept_until_ms
         : rule && rule->is_etrn ? schedule_wait(rule, now_ms, expires_ms)
                                 : schedule_next(schedule, settlement->attempts, now_ms, expires_ms, relay_random(settle->relay));
+    if (settle->item->policy.window.size && window_parse(settle->item->policy.window, &window, NULL))
+        settlement->next_ms = window_next(&window, settlement->next_ms);
     if (settlement->next_ms < settle->next_ms)
         settle->next_ms = settlement->next_ms;
     if (!is_null && !recipient->is_delay_noticed && schedule->delay_notice_ms
@@ -249,6 +252,12 @@ void settle_add(struct settle *settle, unsigned number, const struct attempt *at
 
 /* ---- the commit ---- */
 
+static bool is_receipt_wanted(const struct settle *settle)
+{
+    int wish = settle->item->policy.receipts;
+    return settle->relay->parts.receipts_fd >= 0 && (wish >= 0 ? wish > 0 : settle->relay->config->receipts.is_on);
+}
+
 /* What the application that wrote the file may read; a folder that can't be written costs the receipt, not the outcome. */
 static void write_receipt(struct settle *settle, struct store *store)
 {
@@ -258,7 +267,7 @@ static void write_receipt(struct settle *settle, struct store *store)
     size_t count;
     struct error error;
     bool is_done = true;
-    if (settle->relay->parts.receipts_fd < 0
+    if (!is_receipt_wanted(settle)
         || !store_read_message(store, &arena, settle->item->id, false, &message, &error)
         || !store_read_recipients(store, &arena, settle->item->id, &recipients, &count, &error)) {
         arena_finish(&arena);
@@ -284,7 +293,7 @@ static bool apply_settle(struct writer_job *job, struct store *store, struct err
             return false;
         settle->is_badmail_written = true;
     }
-    bool is_short = settle->is_last && settle->relay->parts.receipts_fd < 0; /* rows that nobody would read */
+    bool is_short = settle->is_last && !is_receipt_wanted(settle); /* rows that nobody would read */
     for (size_t i = 0; !is_short && i < settle->count; i++)
         if (!store_settle(store, &settle->settlements[i], error))
             return false;

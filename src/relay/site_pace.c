@@ -88,6 +88,21 @@ static int64_t wait_from(struct relay *relay, const struct route *route, const s
     return wait_ms(relay, pace, route->rule, source, limit);
 }
 
+static bool is_named(const struct config_source *source, struct slice names)
+{
+    while (names.size)
+        if (slice_equals(slice_cut(&names, ','), slice_of(source->name)))
+            return true;
+    return false;
+}
+
+/* 0: not for this message. A folder's own sources come before all; where the config has none of them any more, the sender decides. */
+static int fit_of(const struct config_source *source, const struct item *item, struct slice domain)
+{
+    enum { FIT_NAMED = 100 };
+    return is_named(source, item->policy.sources) ? FIT_NAMED : config_source_fits(source, domain);
+}
+
 /* Those that fit best take turns; one that may send now goes before one that has to wait. */
 const struct config_source *site_choose_source(struct relay *relay, const struct route *route, const struct item *item)
 {
@@ -100,11 +115,11 @@ const struct config_source *site_choose_source(struct relay *relay, const struct
     size_t turn = relay->source_turn++;
     int fit = 1;
     for (size_t i = 0; i < config->source_count; i++)
-        if (config_source_fits(&config->sources[i], domain) > fit)
-            fit = 2;
+        if (fit_of(&config->sources[i], item, domain) > fit)
+            fit = fit_of(&config->sources[i], item, domain);
     for (size_t i = 0; i < config->source_count && best_ms > 0; i++) {
         const struct config_source *source = &config->sources[(turn + i) % config->source_count];
-        if (config_source_fits(source, domain) < fit)
+        if (fit_of(source, item, domain) < fit)
             continue;
         int64_t source_ms = wait_from(relay, route, source, TLS_DEMAND_NONE);
         if (source_ms < best_ms) {

@@ -134,3 +134,8 @@ void body_sweep(const char *dir, const char *to_dir, body_is_wanted_fn *is_wante
         close(to_fd);
     close(folder_fd);
 }
+
+void store_body_remove(const char *dir, uint64_t id)
+{
+    body_remove(dir, &id, 1);
+}

@@ -1,6 +1,6 @@
 -- Version 2: what the folder that a message was dropped in says of it; keys that count once; counters that outlive a restart.
 
-ALTER TABLE message ADD COLUMN policy; -- blank-separated words: folder=shop source=192.0.2.7 window=… (store/policy.h)
+ALTER TABLE message ADD COLUMN policy; -- blank-separated words: folder=shop source=newsletter window=… (store/policy.h)
 
 -- X-Idempotency-Key and its like: who has the key already.
 CREATE TABLE once (

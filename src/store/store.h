@@ -190,6 +190,7 @@ MUST_USE bool store_change(struct store *store, const struct store_filter *filte
 
 /* Body files. Write: complete and synced, folder too, when it returns true. Open: a read-only fd, -1 on error. */
 MUST_USE bool store_body_write(const char *dir, uint64_t id, struct slice content, struct error *error);
+void store_body_remove(const char *dir, uint64_t id); /* one that no message will name */
 int store_body_open(const char *dir, uint64_t id, struct error *error);
 
 /* Saves what can be read of a damaged queue.db into a new one; the damaged file stays beside it under a new name.

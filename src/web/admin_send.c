@@ -77,6 +77,7 @@ struct sending {
     struct submission_recipient recipients[RECIPIENTS_MAX];
     size_t recipient_count;
     struct slice sender;
+    struct slice once_key; /* the relay remembers it over a restart of this process */
     struct address to[RECIPIENTS_MAX], cc[RECIPIENTS_MAX];
     struct compose_file files[FILES_MAX];
     struct letter letter;
@@ -192,7 +193,8 @@ static bool submit(struct sending *sending, struct slice message, char name[PICK
                    unsigned *ret_status)
 {
     struct submission submission = {.sender = sending->sender, .recipients = sending->recipients,
-                                    .recipient_count = sending->recipient_count, .message = message};
+                                    .recipient_count = sending->recipient_count, .message = message,
+                                    .once_key = sending->once_key};
     *ret_status = 503;
     return pickup_write(sending->config->pickup.dir, &submission, name, error);
 }
@@ -236,6 +238,9 @@ static bool send_any(struct admin *admin, struct request *request, char name[PIC
     struct sending *sending = arena_alloc(&request->arena, sizeof *sending);
     sending->arena = &request->arena;
     sending->config = admin->config;
+    struct slice key = request_header(request, "Idempotency-Key");
+    if (key.size)
+        sending->once_key = arena_printf(&request->arena, "api/%.*s", SLICE_FMT(key));
     if (slice_starts_nocase(type, SLICE("message/rfc822")))
         return send_octets(sending, request, name, error, ret_status);
     if (slice_starts_nocase(type, SLICE("application/json")))

@@ -14,7 +14,7 @@ static void on_setting(void *arg, const char *name, size_t line, struct slice te
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct error error = {{0}};
-    if (!config_parse(slice_make((const char *)data, size), on_setting, &error, &error))
+    if (!config_parse(slice_make((const char *)data, size), on_setting, NULL, &error, &error))
         CHECK(error.text[0]);
     return 0;
 }

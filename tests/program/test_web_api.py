@@ -15,6 +15,7 @@ import pytest
 from lib import mail
 from lib.ports import free_port
 from lib.signed import Authority
+from lib.watch import wait_until
 from lib.web import Web, read_mail, web_config
 
 
@@ -231,6 +232,18 @@ def test_raw_octets_are_sent_as_they_are_once_for_each_key(api):
     envelopes = api.server.wait(2)
     assert {tuple(envelope.rcpt_tos) for envelope in envelopes} == {("r@y.test", "q@y.test"), ("r@y.test",)}
     assert b"\r\n.dot\r\n" in envelopes[0].original_content
+
+
+def test_a_key_is_remembered_over_a_restart(api):
+    headers = {"Authorization": f"Bearer {api.token()}", "Content-Type": "message/rfc822", "Idempotency-Key": "k1"}
+    assert api.ask("POST", "/v1/messages", mail.message(), headers)[0] == 202
+    api.relay.wait_event("delivered")
+    api.relay.kill()
+    api.relay.start()
+    headers["Authorization"] = f"Bearer {api.token()}"
+    wait_until(lambda: api.ask("POST", "/v1/messages", mail.message(), headers)[0] == 202, 10, what="the web process")
+    event = api.relay.wait_event("duplicate")
+    assert event["about"] == api.relay.events("taken")[0]["id"]
 
 
 BAD_FIELDS = [

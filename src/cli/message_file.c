@@ -1,0 +1,56 @@
+#include "cli/message_file.h"
+
+#include "cli/command.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "pickup/place.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool message_file_prepare(const struct config *config, const struct folder_conf *folder, const char *path, uint64_t id,
+                          struct message_file *ret_file)
+{
+    struct message_file *file = ret_file;
+    struct stat is = {0};
+    const char *slash = strrchr(path, '/');
+    int64_t now_ms = clock_wall_ms();
+    *file = (struct message_file){.bytes = {0}};
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    file->is_read = fd >= 0 && fstat(fd, &is) == 0 ? file_read(fd, config->limits.message_size, &file->bytes, &file->error)
+                                                   : error_set_errno(&file->error, "open");
+    if (fd >= 0)
+        close(fd);
+    (void)owner_look_up(is.st_uid, &file->owner);
+    file->about = (struct prepare_about){
+        .name = slice_of(slash ? slash + 1 : path), .owner = slice_of(file->owner.name), .id = id, .time_ms = now_ms,
+        .zone_s = clock_zone_s(now_ms), .folder = folder, .file_owner = owner_for_rules(&file->owner),
+    };
+    return file->is_read
+           && prepare_message(&file->arena, config, buf_slice(&file->bytes), &file->about, &file->prepared, &file->error) == CONTENT_DONE;
+}
+
+void message_file_finish(struct message_file *file)
+{
+    buf_finish(&file->prepared.content);
+    buf_finish(&file->bytes);
+    arena_finish(&file->arena);
+}
+
+struct folder_conf *message_file_folder(const struct config *config, const char *command, const char *name)
+{
+    struct place_rules rules = place_rules_of(config, NULL);
+    struct folder_conf *conf = NULL;
+    struct buf report = {0};
+    int fd = open(config->pickup.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    enum place_state state = fd < 0 ? PLACE_NONE : place_read(fd, config->pickup.dir, name, &rules, NULL, &conf, &report);
+    if (state == PLACE_NONE)
+        (void)command_fail(command, 0, "%s/%s: no folder of Pickup with a folder.conf", config->pickup.dir, name);
+    else if (!conf)
+        (void)command_fail(command, 0, "%s", buf_text(&report));
+    if (fd >= 0)
+        close(fd);
+    buf_finish(&report);
+    return conf;
+}

@@ -1,0 +1,193 @@
+/* The folders of Pickup: found at the start, by scans and by renames into it; looked at before each file that is taken from them. */
+#include "pickup/intake_private.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct place *place_find(struct intake *intake, const char *name)
+{
+    for (struct place *place = intake->places; place; place = place->next)
+        if (!place->is_retired && strcmp(place->name, name) == 0)
+            return place;
+    return NULL;
+}
+
+static struct place *place_add(struct intake *intake, const char *name)
+{
+    struct place **end = &intake->places;
+    while (*end)
+        end = &(*end)->next;
+    return *end = place_create(intake->parts.config->pickup.dir, name);
+}
+
+struct slice place_file_name(struct arena *arena, const struct place *place, const char *name)
+{
+    return arena_printf(arena, "%s%s%s", place->name, place->name[0] ? "/" : "", name);
+}
+
+static void tell(struct intake *intake, enum event_kind kind, struct place *place, const char *text)
+{
+    struct event event = EVENT(kind);
+    event.pickup = place_file_name(&intake->arena, place, "folder.conf");
+    if (kind == EVENT_SKIPPED)
+        event.reason = slice_of(text);
+    else
+        event.note = slice_of(text);
+    event_put(intake->parts.log, &event);
+}
+
+static void retire(struct intake *intake, struct place *place)
+{
+    if (place->watched)
+        watch_remove(intake->watch, place->watched);
+    place->watched = NULL;
+    place->is_retired = true;
+    tell(intake, EVENT_SKIPPED, place, "folder.conf or its folder is gone: nothing is taken from it any more");
+}
+
+void places_drop_retired(struct intake *intake)
+{
+    for (struct place **at = &intake->places; *at;) {
+        struct place *place = *at;
+        if (!place->is_retired || place->in_flight || place->is_dirty) {
+            at = &place->next;
+            continue;
+        }
+        *at = place->next;
+        place_destroy(&place);
+    }
+}
+
+static bool watch_place(struct intake *intake, struct place *place, struct error *error)
+{
+    if (!place->watched)
+        place->watched = watch_add(intake->watch, place->path, place, !place->name[0], error);
+    return place->watched != NULL;
+}
+
+/* Looks, and tells what changed. */
+static void look(struct intake *intake, struct place *place)
+{
+    struct error error;
+    struct place_rules rules = {intake->parts.config, intake->parts.signer, geteuid()};
+    switch (place_look(place, folder_fd(intake->places->folder), intake->parts.config->pickup.dir, &rules)) {
+    case PLACE_NONE:
+        retire(intake, place);
+        break;
+    case PLACE_SAME:
+        break;
+    case PLACE_CHANGED:
+        tell(intake, EVENT_RELOADED, place, "files in this folder are taken by its folder.conf");
+        watch_scan_soon(intake->watch, 0); /* what waited for it */
+        break;
+    case PLACE_FAULTY:
+        intake_forget_left(intake, place, "folder.conf");
+        break;
+    }
+    if (!place->is_retired && place->fault.text[0])
+        intake_tell_left(intake, place, "folder.conf", &place->fault);
+    if (!place->is_retired && intake->watch && !watch_place(intake, place, &error))
+        retire(intake, place); /* it went meanwhile */
+}
+
+bool place_may_take(struct intake *intake, struct place *place)
+{
+    if (!place->name[0])
+        return true;
+    if (!place->is_retired)
+        look(intake, place);
+    return !place->is_retired && place->conf && place->folder;
+}
+
+void places_found(struct intake *intake, const char *name)
+{
+    struct stat is;
+    char conf[FOLDER_NAME_SIZE + 16];
+    struct place *place = place_find(intake, name);
+    (void)snprintf(conf, sizeof conf, "%s/folder.conf", name);
+    if (!place && (folder_leaves_alone(name) || fstatat(folder_fd(intake->places->folder), conf, &is, AT_SYMLINK_NOFOLLOW) != 0))
+        return;
+    look(intake, place ? place : place_add(intake, name));
+}
+
+/* ---- the start ---- */
+
+struct recovering { struct intake *intake; folder_known_fn *is_known; void *arg; bool is_clean; };
+
+/* Whatever has claims in it, whether its folder.conf is still there or not: their origins are dropped after this. A folder that
+ * can't be opened keeps them all. */
+static void recover_name(void *arg, const char *name)
+{
+    struct recovering *recovering = arg;
+    struct intake *intake = recovering->intake;
+    const struct config *config = intake->parts.config;
+    char taken[FOLDER_NAME_SIZE + 16];
+    struct stat is;
+    struct error error;
+    (void)snprintf(taken, sizeof taken, "%s/.taken", name);
+    if (fstatat(folder_fd(intake->places->folder), taken, &is, AT_SYMLINK_NOFOLLOW) != 0)
+        return;
+    struct place *place = place_create(config->pickup.dir, name);
+    place->folder = folder_open(place->path, config->pickup.settle_ms, config->limits.message_size, &error);
+    bool is_clean = true;
+    if (!place->folder || !folder_recover(place->folder, recovering->is_known, recovering->arg, &is_clean, &error)) {
+        intake->keeps_origins = true;
+        tell(intake, EVENT_SKIPPED, place, error.text);
+    }
+    recovering->is_clean = recovering->is_clean && is_clean;
+    place_destroy(&place);
+}
+
+static void find_name(void *arg, const char *name)
+{
+    places_found(arg, name);
+}
+
+bool places_recover(struct intake *intake, folder_known_fn *is_known, void *arg, bool *ret_is_clean, struct error *error)
+{
+    struct recovering recovering = {intake, is_known, arg, true};
+    struct folder *folder = intake->places->folder;
+    bool is_done = folder_recover(folder, is_known, arg, ret_is_clean, error)
+                   && place_each_name(folder_fd(folder), recover_name, &recovering, error);
+    *ret_is_clean = *ret_is_clean && recovering.is_clean;
+    return is_done;
+}
+
+bool places_open(struct intake *intake, struct error *error)
+{
+    const struct config *config = intake->parts.config;
+    struct place *place = place_add(intake, "");
+    place->folder = folder_open(config->pickup.dir, config->pickup.settle_ms, config->limits.message_size, error);
+    return place->folder != NULL;
+}
+
+bool places_watch(struct intake *intake, struct error *error)
+{
+    intake->watch = watch_open(intake->parts.config->pickup.scan_ms);
+    return watch_place(intake, intake->places, error)
+           && place_each_name(folder_fd(intake->places->folder), find_name, intake, error);
+}
+
+bool places_sync(struct intake *intake, struct error *error)
+{
+    for (struct place *place = intake->places; place; place = place->next) {
+        if (place->is_dirty && !folder_sync(place->folder, error))
+            return false;
+        place->is_dirty = false;
+    }
+    return true;
+}
+
+void places_close(struct intake *intake)
+{
+    while (intake->places) {
+        struct place *place = intake->places;
+        intake->places = place->next;
+        place_destroy(&place);
+    }
+}

@@ -1,0 +1,49 @@
+#include "store/policy.h"
+
+#include "base/buf.h"
+
+static void put_list(struct buf *out, const char *key, const struct config_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        buf_printf(out, "%s%s", i ? "," : key, list->items[i]);
+}
+
+struct slice policy_words(struct arena *arena, const struct folder_conf *conf)
+{
+    struct buf out = {0};
+    if (!conf)
+        return SLICE_NONE;
+    buf_printf(&out, "folder=%s", conf->name);
+    put_list(&out, " source=", &conf->sources);
+    if (conf->window.count) {
+        buf_append_text(&out, " window=");
+        struct slice rest = slice_of(conf->window_text);
+        while (rest.size) { /* "Mon-Fri 08:00-18:00, Sat …" without blanks */
+            struct slice hours = slice_trim(slice_cut(&rest, ',')), days = slice_cut(&hours, ' ');
+            hours = slice_trim(hours);
+            buf_printf(&out, "%.*s%s%.*s%s", SLICE_FMT(days), hours.size ? "/" : "", SLICE_FMT(hours), rest.size ? "," : "");
+        }
+    }
+    if (conf->receipts >= 0)
+        buf_printf(&out, " receipts=%d", conf->receipts);
+    struct slice words = arena_copy(arena, buf_slice(&out));
+    buf_finish(&out);
+    return words;
+}
+
+void policy_read(struct slice words, struct policy *ret_policy)
+{
+    *ret_policy = (struct policy){.receipts = -1};
+    while (words.size) {
+        struct slice value = slice_cut(&words, ' ');
+        struct slice name = slice_cut(&value, '=');
+        if (slice_equals(name, SLICE("folder")))
+            ret_policy->folder = value;
+        else if (slice_equals(name, SLICE("source")))
+            ret_policy->sources = value;
+        else if (slice_equals(name, SLICE("window")))
+            ret_policy->window = value;
+        else if (slice_equals(name, SLICE("receipts")))
+            ret_policy->receipts = slice_equals(value, SLICE("1"));
+    }
+}

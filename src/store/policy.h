@@ -1,0 +1,23 @@
+/* policy: what the folder that a message was dropped in says of it, for as long as the message lives: the words of the column
+ * message.policy.
+ *
+ *   folder=shop source=newsletter window=Mon-Fri/08:00-18:00 receipts=1
+ *
+ * They are worked out once, when the message is taken: a folder.conf that changes or goes later doesn't change what is queued. */
+#ifndef MR_STORE_POLICY_H
+#define MR_STORE_POLICY_H
+
+#include "config/folder_conf.h"
+
+struct policy {              /* slices of the words; absent: nothing is said */
+    struct slice folder;
+    struct slice sources;    /* names of source sections, parted by commas */
+    struct slice window;     /* config/window.h */
+    int receipts;            /* -1: as the config */
+};
+
+/* Absent for no folder. In the arena. */
+struct slice policy_words(struct arena *arena, const struct folder_conf *conf);
+void policy_read(struct slice words, struct policy *ret_policy);
+
+#endif
