@@ -42,7 +42,7 @@ static bool has_client(const struct spf_run *run, const struct lookup *lookup, u
 
 static int address_type(const struct spf_run *run) { return spf_is_v4(&run->query->client) ? TYPE_A : TYPE_AAAA; }
 
-static struct slice reverse_name(struct spf_run *run)
+struct slice spf_reverse_name(struct spf_run *run)
 {
     const unsigned char *octets = run->query->client.s6_addr;
     if (spf_is_v4(&run->query->client))
@@ -56,7 +56,7 @@ static struct slice reverse_name(struct spf_run *run)
 
 bool spf_validated_names(struct spf_run *run, struct slice *names, size_t *ret_count)
 {
-    const struct lookup *reverse = lookup_get(run->lookups, reverse_name(run), TYPE_PTR);
+    const struct lookup *reverse = lookup_get(run->lookups, spf_reverse_name(run), TYPE_PTR);
     bool is_waiting = reverse == NULL;
     *ret_count = 0;
     for (size_t i = 0; reverse && i < reverse->count && i < SPF_NAMES_MAX; i++) {
@@ -65,6 +65,8 @@ bool spf_validated_names(struct spf_run *run, struct slice *names, size_t *ret_c
         const struct lookup *forward = lookup_get(run->lookups, reverse->records[i], address_type(run));
         if (forward && has_client(run, forward, 32, 128))
             names[(*ret_count)++] = reverse->records[i];
+        if (forward && forward->status == LOOKUP_FAILED)
+            run->is_unsure = true;
         is_waiting = is_waiting || !forward;
     }
     return !is_waiting;

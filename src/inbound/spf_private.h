@@ -26,6 +26,7 @@ struct spf_run {
     struct slice local, sender_domain;
     int asking, voids;
     const char *reason;
+    bool is_unsure;             /* a name of PTR could not be looked up */
 };
 
 /* NULL, or what is wrong with it. */
@@ -36,6 +37,8 @@ bool spf_macro_check(struct slice text, bool is_domain);
 /* False: it waits for DNS (%{p}). */
 bool spf_macro_expand(struct spf_run *run, struct slice text, struct slice domain, struct slice *ret_text);
 
+/* Where the client's PTR stands. */
+struct slice spf_reverse_name(struct spf_run *run);
 bool spf_is_v4(const struct in6_addr *address);
 /* The client's names of PTR that lead back to it (5.5), at most 10; false: it waits. */
 bool spf_validated_names(struct spf_run *run, struct slice *names, size_t *ret_count);
