@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "cli/command.h"
 #include "sandbox/sandbox.h"
+#include "smtpd/inbound.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,7 +100,7 @@ bool confine_listener(const struct config *config, struct error *error)
         return true;
     add(&list, config->pickup.dir, SANDBOX_DROP);
     list_readable(config, &list);
-    return enter(SANDBOX_LISTENER, &list, error);
+    return enter(inbound_is_wanted(config) ? SANDBOX_CHECKING_LISTENER : SANDBOX_LISTENER, &list, error);
 }
 
 bool confine_gateway(const struct config *config, struct error *error)

@@ -19,6 +19,7 @@ enum config_deliver { CONFIG_DELIVER_SMTP, CONFIG_DELIVER_DROP, CONFIG_DELIVER_L
 enum config_dialect { CONFIG_DIALECT_AUTO, CONFIG_DIALECT_PLAIN, CONFIG_DIALECT_BSMTP, CONFIG_DIALECT_RAW, CONFIG_DIALECT_MAILRELAY };
 enum config_implicit { CONFIG_IMPLICIT_AUTO, CONFIG_IMPLICIT_NO, CONFIG_IMPLICIT_YES }; /* auto: on port 465 */
 enum config_service { CONFIG_SERVICE_NONE, CONFIG_SERVICE_M365, CONFIG_SERVICE_GOOGLE, CONFIG_SERVICE_OTHER };
+enum config_check { CONFIG_CHECK_OFF, CONFIG_CHECK_RECORD, CONFIG_CHECK_ENFORCE };
 enum config_unknown { CONFIG_UNKNOWN_RETRY, CONFIG_UNKNOWN_HOLD };
 
 enum { CONFIG_RATES_MAX = 4 };
@@ -161,6 +162,13 @@ struct config {
         uint64_t session_size;       /* octets of a connection; 0 = no limit */
         int64_t command_ms, data_ms, session_ms, greet_pause_ms, tarpit_ms;
         int64_t hold_ms;             /* FUTURERELEASE: the longest; 0 = not offered */
+        struct {                     /* what is found out about mail from elsewhere; enum config_check */
+            int iprev, spf, dkim, dmarc, arc;
+            bool is_for_all;         /* of those who may relay, too */
+            char *authserv_id;       /* NULL: hostname */
+            int64_t timeout_ms;
+            uint64_t memory;         /* octets of all messages that are being looked at */
+        } checks;
     } smtp;
     struct { bool is_on; char *ca_file; int port; int64_t timeout_ms; } mta_sts;
     struct { char *copy_to; char *from; uint64_t returned_size; } bounce;

@@ -18,6 +18,8 @@ static const char *const once_names[] = {"off", "key", "message-id", NULL}; /* e
 static const char *const unknown_names[] = {"retry", "hold", NULL};
 static const char *const period_names[] = {"daily", "hourly", "weekly", "monthly", "size", NULL};
 static const char *const format_names[] = {"w3c", "ncsa", "iis", NULL};
+static const char *const record_names[] = {"off", "record", NULL};
+static const char *const enforce_names[] = {"off", "record", "enforce", NULL};
 static const char *const store_names[] = {"sqlite", NULL};
 
 const struct config_key config_keys[] = {
@@ -120,6 +122,15 @@ const struct config_key config_keys[] = {
     {"smtp.timeouts.session", KEY_DURATION, AT(smtp.session_ms), 1000, DAY_MS, "2h", NULL},
     {"smtp.greet_pause", KEY_DURATION, AT(smtp.greet_pause_ms), 0, 60000, "250ms", NULL},
     {"smtp.tarpit", KEY_DURATION, AT(smtp.tarpit_ms), 0, 60000, "2s", NULL},
+    {"smtp.checks.iprev", KEY_ENUM, AT(smtp.checks.iprev), 0, 0, "off", record_names},
+    {"smtp.checks.spf", KEY_ENUM, AT(smtp.checks.spf), 0, 0, "off", enforce_names},
+    {"smtp.checks.dkim", KEY_ENUM, AT(smtp.checks.dkim), 0, 0, "off", record_names},
+    {"smtp.checks.dmarc", KEY_ENUM, AT(smtp.checks.dmarc), 0, 0, "off", enforce_names},
+    {"smtp.checks.arc", KEY_ENUM, AT(smtp.checks.arc), 0, 0, "off", record_names},
+    {"smtp.checks.everybody", KEY_BOOL, AT(smtp.checks.is_for_all), 0, 0, "false", NULL},
+    {"smtp.checks.authserv_id", KEY_DOMAIN, AT(smtp.checks.authserv_id), 0, 0, NULL, NULL},
+    {"smtp.checks.timeout", KEY_DURATION, AT(smtp.checks.timeout_ms), 100, 5 * 60 * 1000, "20s", NULL},
+    {"smtp.checks.memory", KEY_SIZE, AT(smtp.checks.memory), MB, 65536 * MB, "256MB", NULL},
     {"mta_sts.enabled", KEY_BOOL, AT(mta_sts.is_on), 0, 0, "true", NULL},
     {"mta_sts.ca_file", KEY_TEXT, AT(mta_sts.ca_file), 0, 0, NULL, NULL},
     {"mta_sts.port", KEY_INT, AT(mta_sts.port), 1, 65535, "443", NULL},

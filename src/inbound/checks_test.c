@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "inbound/fixture.h"
-#include "inbound/results.h"
+#include "inbound/auth_results.h"
 
 static const char *const zone[] = {
     "1.2.0.192.in-addr.arpa PTR mail.x.com", "mail.x.com A 192.0.2.1", "x.com TXT v=spf1 ip4:192.0.2.1 -all",
@@ -31,7 +31,7 @@ static struct slice run(struct arena *arena, unsigned char last, const char *sen
     checks_begin(&checks, &options, &subject);
     while (!checks_run(&checks))
         fixture_answer(&checks.lookups, zone);
-    results_put(&checks, &out);
+    auth_results_put(&checks, &out);
     for (size_t i = 0; i < out.size; i++)
         if (out.data[i] != '\r' && out.data[i] != '\n')
             buf_append_byte(&line, out.data[i] == '\t' ? ' ' : out.data[i]);
@@ -97,7 +97,7 @@ static void U1_claims_to_be_ours_are_taken_out(void **state)
         struct buf out = {0};
         struct slice message = arena_printf(&arena, "A: 1\r\n%s\r\nB: 2\r\n\r\nbody\r\n", rows[i].field);
         assert_true(header_scan(&arena, message, &limits, &header, NULL));
-        if (results_strip(&header, message, "me.test", &out) != rows[i].is_claim)
+        if (auth_results_strip(&header, message, "me.test", &out) != rows[i].is_claim)
             fail_msg("%s", rows[i].field);
         if (rows[i].is_claim)
             assert_string_equal(buf_text(&out), "A: 1\r\nB: 2\r\n\r\nbody\r\n");

@@ -48,6 +48,7 @@ static const struct { const char *sets[12]; } table[SANDBOX_ROLE_COUNT] = {
     /* The C library's resolver and the pickup writer need connections to nobody. */
     [SANDBOX_LISTENER] = {{process, memory, times, descriptors, files, sockets, accepting}},
     [SANDBOX_HOOKS] = {{process, memory, times, descriptors, files, sockets, connecting}},
+    [SANDBOX_CHECKING_LISTENER] = {{process, memory, times, descriptors, files, sockets, connecting, accepting}},
     /* It asks the relay by a UNIX socket, lists and empties Badmail. */
     [SANDBOX_GATEWAY] = {{process, memory, times, descriptors, files, folders, sockets, connecting, accepting}},
 };

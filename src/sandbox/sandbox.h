@@ -20,6 +20,7 @@
 enum sandbox_role {
     SANDBOX_RELAY,    /* threads, files of the Mailroot, connections out, one UNIX socket that listens */
     SANDBOX_LISTENER, /* accepts connections, writes pickup files; connects nowhere */
+    SANDBOX_CHECKING_LISTENER, /* the same, and asks DNS and a filter about what it accepts */
     SANDBOX_GATEWAY,  /* the same, for HTTP */
     SANDBOX_HOOKS,    /* connects, reads the event log; accepts nobody */
     SANDBOX_ROLE_COUNT

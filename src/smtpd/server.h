@@ -55,6 +55,7 @@ struct server_options {
     const char *mechanisms;               /* "PLAIN LOGIN SCRAM-SHA-256", NULL = no AUTH at all */
     bool is_tls_offered, is_tls_demanded; /* demanded: no MAIL before it */
     bool is_auth_demanded;                /* no MAIL before it */
+    bool is_held, is_held_from_all;       /* a stranger's, or everybody's, message is stored in one piece */
     bool is_etrn_offered;                 /* some route's mail waits to be asked for */
     bool is_auth_in_clear;                /* loopback only, and the driver knows which clients are that */
     bool is_local;                        /* D7 */
@@ -97,6 +98,7 @@ struct server_content { /* of DATA or BDAT */
     bool is_body;           /* behind the header */
     const char *refusal;    /* what it will be answered with; the rest is read and dropped */
     bool is_begun;          /* something of it was stored */
+    bool is_held;           /* nothing of it is stored before all is there */
 };
 
 struct server {
@@ -135,6 +137,10 @@ enum server_want server_feed(struct server *server, struct slice bytes, int64_t 
 const struct submission *server_submission(const struct server *server);
 /* `name`: what the client may ask for later, absent if there is none. */
 void server_stored(struct server *server, enum server_stored how, struct slice name);
+/* Instead of server_stored(), of the last piece: it was looked at and won't be taken. */
+void server_refused(struct server *server, const char *reply);
+/* The content under way can't be kept: what is still to come is dropped, and this is the answer. */
+void server_give_up(struct server *server, const char *reply);
 /* `text`: the challenge in base64, or the user's name. */
 void server_auth(struct server *server, enum server_verdict verdict, struct slice text);
 void server_asked(struct server *server, enum server_asked how, uint64_t count); /* count: messages that were waiting */

@@ -5,6 +5,9 @@ static void content_begin(struct server *server)
     struct buf bytes = server->content.bytes;
     server->content = (struct server_content){.bytes = bytes, .line = LINE_START};
     server_complete_submission(server);
+    server->content.is_held = server->options->is_held
+                              && (server->options->is_held_from_all
+                                  || server->transaction.submission.origin == SUBMISSION_RELAYED);
 }
 
 static void refuse_content(struct server *server, const char *refusal)
@@ -71,7 +74,7 @@ static void count_size(struct server *server)
 static void store_piece(struct server *server)
 {
     count_size(server);
-    if (server->content.bytes.size < SERVER_PIECE_SIZE)
+    if (server->content.bytes.size < SERVER_PIECE_SIZE || server->content.is_held)
         return;
     server->store.is_last = false;
     server->store.bytes = buf_slice(&server->content.bytes);
@@ -97,12 +100,21 @@ static void content_end(struct server *server)
     server->want = SERVER_STORE;
 }
 
+/* Whole messages are too large to keep their memory for the next one. */
+static void let_go(struct server *server)
+{
+    if (server->content.is_held)
+        buf_finish(&server->content.bytes);
+    else
+        buf_clear(&server->content.bytes);
+}
+
 void server_stored(struct server *server, enum server_stored how, struct slice name)
 {
     static const char *const refusals[] = {[STORED_NO_SPACE] = "452 4.3.1 no space left", [STORED_FAILED] = "451 4.3.0 could not be stored"};
     CHECK(server->want == SERVER_STORE);
     server->want = SERVER_READ;
-    buf_clear(&server->content.bytes);
+    let_go(server);
     if (!server->store.is_last) {
         if (how != STORED_SAFE)
             refuse_content(server, refusals[how]);
@@ -118,6 +130,21 @@ void server_stored(struct server *server, enum server_stored how, struct slice n
         server_reply(server, "250 2.0.0 taken");
     else
         server_reply(server, "250 2.0.0 taken as %.*s", SLICE_FMT(name));
+}
+
+void server_refused(struct server *server, const char *reply)
+{
+    CHECK(server->want == SERVER_STORE && server->store.is_last);
+    server->want = SERVER_READ;
+    server_refuse(server, "%s", reply); /* while the note of it still finds the sender */
+    let_go(server);
+    server_forget_message(server);
+}
+
+void server_give_up(struct server *server, const char *reply)
+{
+    refuse_content(server, reply);
+    buf_finish(&server->content.bytes);
 }
 
 const struct submission *server_submission(const struct server *server)

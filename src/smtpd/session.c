@@ -1,4 +1,4 @@
-#include "smtpd/smtpd_private.h"
+#include "smtpd/inbound.h"
 
 #include "base/json.h"
 #include "base/mem.h"
@@ -42,6 +42,8 @@ void session_free(struct session *session)
     if (session->timer)
         event_free(session->timer);
     storage_drop(session);
+    inbound_drop(session);
+    smtpd->held_octets -= session->held_octets;
     auth_end(&session->auth);
     buf_finish(&session->pending);
     buf_finish(&session->auth_out);
@@ -133,6 +135,7 @@ static void feed(struct session *session, struct slice bytes, size_t *ret_used)
     server->is_held_off = session->client
                           && !clients_may_send(session->smtpd->clients, session->client, clock_mono_ms());
     (void)server_feed(server, bytes, now_ms, clock_zone_s(now_ms), ret_used);
+    inbound_account(session);
     if (session->file && !server->content.is_begun)
         storage_drop(session);
     if (session->auth && server->want != SERVER_AUTH && server->state != STATE_AUTH)
@@ -217,7 +220,10 @@ static void advance(struct session *session)
     case SERVER_STORE:
         stream_pause(session->stream);
         (void)event_del(session->timer);
-        storage_submit(session);
+        if (server->content.is_held)
+            inbound_submit(session);
+        else
+            storage_submit(session);
         break;
     case SERVER_AUTH:
         (void)event_del(session->timer);
@@ -241,6 +247,13 @@ static void advance(struct session *session)
 
 static void stored(struct session *session)
 {
+    const char *refusal = inbound_refusal(session);
+    if (refusal) {
+        server_refused(&session->server, refusal);
+        inbound_drop(session);
+        return;
+    }
+    inbound_drop(session);
     if (session->stored != STORED_SAFE)
         session_tell(session, "could not be stored: %s", session->error.text);
     else if (session->server.store.is_last) {
@@ -267,6 +280,7 @@ void session_continue(struct session *session)
         stored(session);
     else
         tried(session);
+    inbound_account(session);
     if (session->smtpd->is_ending && session->server.phase <= PHASE_READY)
         server_end(&session->server, "421 4.3.2 the service ends");
     advance(session);

@@ -1,4 +1,4 @@
-#include "smtpd/smtpd_private.h"
+#include "smtpd/inbound.h"
 
 #include "base/mem.h"
 #include "os/clock.h"
@@ -51,6 +51,7 @@ static struct server_options options_of(const struct smtpd *smtpd, const struct 
         .messages = config->smtp.messages_per_connection, .errors = config->smtp.errors,
         .hold_ms = config->smtp.hold_ms, .tarpit_ms = config->smtp.tarpit_ms, .mechanisms = smtpd->auth ? auth_mechanisms(smtpd->auth) : NULL,
         .is_tls_offered = smtpd->tls != NULL, .is_tls_demanded = socket->is_tls_demanded,
+        .is_held = inbound_is_wanted(config), .is_held_from_all = config->smtp.checks.is_for_all,
         .is_etrn_offered = smtpd->policy.queue_count > 0, .is_auth_demanded = socket->is_auth_demanded, .is_auth_in_clear = config->smtp.is_auth_in_clear,
     };
 }
@@ -269,7 +270,7 @@ static bool start(struct smtpd *smtpd, struct error *error)
         return false;
     smtpd->link = link_attach(smtpd->link_pair, LINK_LISTENER, smtpd->base, on_answer, smtpd, error);
     smtpd->pool = smtpd->link ? pool_create(config->smtp.writers, smtpd->post, error) : NULL;
-    return smtpd->pool && (watch_all(smtpd) || error_set(error, "can't watch the sockets"));
+    return smtpd->pool && inbound_open(smtpd, error) && (watch_all(smtpd) || error_set(error, "can't watch the sockets"));
 }
 
 bool smtpd_run(struct smtpd *smtpd, smtpd_reload_fn *may_reload, void *arg, enum smtpd_end *ret_end,
@@ -300,6 +301,7 @@ void smtpd_close(struct smtpd **smtpd)
         if (events[i])
             event_free(events[i]);
     link_close(&s->link);
+    inbound_close(s);
     post_destroy(&s->post);
     if (s->base)
         event_base_free(s->base);

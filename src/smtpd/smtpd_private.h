@@ -1,6 +1,6 @@
 /* What the files of the listener's process share.
  *   smtpd.c  sockets, accepting, start and end       session.c  one connection       storage.c  its jobs for the pool
- *   tell.c   events for the relay's log */
+ *   tell.c   events for the relay's log       inbound.c  what is found out about a stranger's message */
 #ifndef MR_SMTPD_SMTPD_PRIVATE_H
 #define MR_SMTPD_SMTPD_PRIVATE_H
 
@@ -47,6 +47,10 @@ struct smtpd {
     void *reload_arg;
     enum smtpd_end how;
     bool is_ending;
+    struct ub_ctx *dns;         /* of the checks; NULL: none is wanted */
+    struct psl_ctx_st *suffixes;
+    struct event *on_dns;
+    size_t held_octets;         /* of messages that are kept whole to be looked at */
 };
 
 enum session_phase {
@@ -74,6 +78,8 @@ struct session {
     bool is_gone;               /* the peer is; freed when the job comes back */
     uint64_t ask;               /* SERVER_ASK: its number, while the answer is awaited */
     bool has_job;
+    size_t held_octets;         /* its part of smtpd's */
+    struct inbound *inbound;    /* what is found out about its message; NULL: nothing */
     struct pool_job job;        /* below: the job's, while has_job */
     struct pickup_file *file;
     enum server_stored stored;

@@ -1,5 +1,5 @@
 /* A session's jobs for the pool: pieces of content into its pickup file, a step of AUTH. */
-#include "smtpd/smtpd_private.h"
+#include "smtpd/inbound.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -28,10 +28,12 @@ static void store(struct pool_job *job)
 {
     struct session *session = session_of(job);
     const struct server *server = &session->server;
+    struct slice bytes = server->store.bytes;
+    const struct submission *submission = session->inbound ? inbound_submission(session, &bytes) : server_submission(server);
     errno = 0;
     if (!session->file)
-        session->file = pickup_file_begin(session->smtpd->folder, server_submission(server), &session->error);
-    bool is_done = session->file && pickup_file_append(session->file, server->store.bytes, &session->error)
+        session->file = pickup_file_begin(session->smtpd->folder, submission, &session->error);
+    bool is_done = session->file && pickup_file_append(session->file, bytes, &session->error)
                    && (!server->store.is_last || pickup_file_commit(&session->file, session->name, &session->error));
     session->stored = is_done ? STORED_SAFE : errno == ENOSPC || errno == EDQUOT ? STORED_NO_SPACE : STORED_FAILED;
     if (!is_done)

@@ -1,4 +1,4 @@
-#include "inbound/results.h"
+#include "inbound/auth_results.h"
 
 #include <arpa/inet.h>
 
@@ -23,7 +23,7 @@ static struct slice skip_comments(struct slice text)
     return slice_from(text, at < text.size ? at : text.size);
 }
 
-bool results_is_of(struct slice value, const char *host)
+bool auth_results_is_of(struct slice value, const char *host)
 {
     struct slice text = skip_comments(value), name = slice_of(host);
     bool is_quoted = text.size && text.data[0] == '"';
@@ -37,10 +37,10 @@ bool results_is_of(struct slice value, const char *host)
 
 static bool is_claim(const struct header_field *field, const char *host)
 {
-    return slice_equals_nocase(field->name, SLICE("Authentication-Results")) && results_is_of(field->value, host);
+    return slice_equals_nocase(field->name, SLICE("Authentication-Results")) && auth_results_is_of(field->value, host);
 }
 
-bool results_strip(const struct header *header, struct slice message, const char *host, struct buf *out)
+bool auth_results_strip(const struct header *header, struct slice message, const char *host, struct buf *out)
 {
     size_t from = 0;
     for (size_t i = 0; i < header->count; i++) {
@@ -138,7 +138,7 @@ static void put_dmarc(const struct checks *checks, struct buf *out)
     put_property(out, "header.from", checks->from_domain);
 }
 
-void results_put(const struct checks *checks, struct buf *out)
+void auth_results_put(const struct checks *checks, struct buf *out)
 {
     const struct checks_options *options = &checks->options;
     buf_printf(out, "Authentication-Results: %s", options->host);
