@@ -77,6 +77,11 @@ static void tell(struct run *run, enum event_kind kind, const char *reason)
     event_flush(run->log);
 }
 
+static void flush_log(void *arg)
+{
+    event_flush(arg);
+}
+
 static void finished(void *arg)
 {
     struct run *run = arg;
@@ -174,6 +179,7 @@ static bool start_queue(struct run *run, struct error *error)
     run->writer = writer_start(run->queue_dir, error);
     if (!run->writer || !store_open(run->queue_dir, STORE_READER, &reader, error))
         return false;
+    writer_before_commit(run->writer, flush_log, run->log);
     bool is_done = store_last_id(reader, &last, error);
     store_close(&reader);
     ids_start(&run->ids, last);

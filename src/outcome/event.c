@@ -20,6 +20,8 @@ enum { BUFFER_SIZE_MAX = 256 * 1024, TEXT_SIZE_MAX = 1024, TEXT_SIZE_MIN = 32 };
 struct event_log {
     pthread_mutex_t mutex;
     struct buf lines;        /* not yet written */
+    pthread_mutex_t file_mutex; /* taken before the other: who writes keeps nobody from adding lines */
+    struct buf writing;      /* taken out of `lines`; the file's mutex guards it and the file */
     struct w3c_log *w3c;     /* NULL: none is wished */
     char *path;              /* NULL: no file */
     int file_fd;
@@ -70,6 +72,7 @@ struct event_log *event_log_open(const struct config *config, struct error *erro
 {
     struct event_log *log = mem_alloc(sizeof *log);
     pthread_mutex_init(&log->mutex, NULL);
+    pthread_mutex_init(&log->file_mutex, NULL);
     log->file_fd = -1;
     log->rotate_size = config->events.rotate_size;
     log->keep = config->events.keep;
@@ -102,7 +105,9 @@ void event_log_close(struct event_log **log)
     if ((*log)->file_fd >= 0)
         close((*log)->file_fd);
     pthread_mutex_destroy(&(*log)->mutex);
+    pthread_mutex_destroy(&(*log)->file_mutex);
     buf_finish(&(*log)->lines);
+    buf_finish(&(*log)->writing);
     w3c_close(&(*log)->w3c);
     free((*log)->path);
     free(*log);
@@ -249,33 +254,26 @@ static bool append_to_file(struct event_log *log)
     bool is_written =
         (!log->may_be_torn || !is_torn(log)
          || file_write_all(log->file_fd, SLICE("\n"), &error))
-        && file_write_all(log->file_fd, buf_slice(&log->lines), &error);
+        && file_write_all(log->file_fd, buf_slice(&log->writing), &error);
     if (is_written)
-        log->file_size += log->lines.size;
+        log->file_size += log->writing.size;
     log->may_be_torn = !is_written;
     return is_written;
 }
 
-/* Writes what waits; the mutex is held. A failing disk loses lines, never mail (V4). */
-static void write_lines(struct event_log *log)
+/* Writes what was taken; the file's mutex is held. A failing disk loses lines, never mail (V4). */
+static bool write_lines(struct event_log *log)
 {
     struct error error;
     bool is_written = true;
-    if (log->w3c && !w3c_flush(log->w3c))
-        is_written = false;
-    if (log->lines.size == 0 && is_written)
-        return;
-    if (log->is_stdout && !file_write_all(STDOUT_FILENO, buf_slice(&log->lines), &error))
+    if (log->is_stdout && !file_write_all(STDOUT_FILENO, buf_slice(&log->writing), &error))
         is_written = false;
     if (log->file_fd >= 0 && !append_to_file(log))
         is_written = false;
-    if (!is_written)
-        log->lost_lines += log->waiting_lines + log->told_lines;
-    buf_clear(&log->lines);
-    log->waiting_lines = 0;
-    log->told_lines = 0;
+    buf_clear(&log->writing);
     if (log->file_fd >= 0 && log->rotate_size && log->file_size >= log->rotate_size)
         rotate(log);
+    return is_written;
 }
 
 static void tell_lost(struct event_log *log)
@@ -301,14 +299,29 @@ void event_put(struct event_log *log, const struct event *event)
     }
     if (log->w3c)
         w3c_put(log->w3c, event, clock_wall_ms());
-    if (log->lines.size >= BUFFER_SIZE_MAX)
-        write_lines(log);
+    bool is_large = log->lines.size >= BUFFER_SIZE_MAX;
     pthread_mutex_unlock(&log->mutex);
+    if (is_large)
+        event_flush(log);
 }
 
 void event_flush(struct event_log *log)
 {
+    pthread_mutex_lock(&log->file_mutex);
     pthread_mutex_lock(&log->mutex);
-    write_lines(log);
+    struct buf taken = log->lines;
+    uint64_t lines = log->waiting_lines + log->told_lines;
+    bool is_written = !log->w3c || w3c_flush(log->w3c);
+    log->lines = log->writing;
+    log->writing = taken;
+    log->waiting_lines = log->told_lines = 0;
     pthread_mutex_unlock(&log->mutex);
+    if (taken.size && !write_lines(log))
+        is_written = false;
+    if (!is_written) {
+        pthread_mutex_lock(&log->mutex);
+        log->lost_lines += lines;
+        pthread_mutex_unlock(&log->mutex);
+    }
+    pthread_mutex_unlock(&log->file_mutex);
 }

@@ -263,7 +263,6 @@ static bool apply_entry(struct batch *batch, struct batch_entry *entry, struct s
 static bool apply_batch(struct writer_job *job, struct store *store, struct error *error)
 {
     struct batch *batch = (struct batch *)job;
-    event_flush(batch->intake->parts.log);
     for (size_t i = 0; i < batch->count; i++)
         if (!apply_entry(batch, &batch->entries[i], store, error))
             return false;
@@ -273,7 +272,6 @@ static bool apply_batch(struct writer_job *job, struct store *store, struct erro
         if (!store_set_usage(store, &usage, error))
             return false;
     }
-    event_flush(batch->intake->parts.log);
     return true;
 }
 

@@ -7,9 +7,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 
-enum { LOAD_ROWS = 1000, WAKE_GRAIN_MS = 20 };
-
-struct load { struct relay *relay; uint64_t ids[LOAD_ROWS]; size_t count, rows; };
+enum { WAKE_GRAIN_MS = 20 };
 
 void relay_soon(struct relay *relay)
 {
@@ -44,226 +42,6 @@ static void on_wake(int fd, short what, void *arg)
     relay->wake_ms = INT64_MAX;
     relay->is_behind = true;
     relay_soon(relay);
-}
-
-/* ---- what the loader and intake both bring ----
- *
- * A message is in the queue from its commit on and is handed over a moment later: a load in between finds it first. It
- * may even be delivered and gone before the hand-over comes, so its id is kept until then. */
-
-static struct known *known_find(struct known *set, uint64_t id)
-{
-    struct known *known;
-    HASH_FIND(hh, set, &id, sizeof id, known);
-    return known;
-}
-
-static void known_add(struct known **set, uint64_t id)
-{
-    struct known *known;
-    if (known_find(*set, id))
-        return;
-    known = mem_alloc(sizeof *known);
-    known->id = id;
-    HASH_ADD(hh, *set, id, sizeof known->id, known);
-}
-
-/* All up to that id. */
-static void known_forget(struct known **set, uint64_t up_to)
-{
-    struct known *known, *next;
-    HASH_ITER(hh, *set, known, next) {
-        if (known->id <= up_to) {
-            HASH_DEL(*set, known);
-            free(known);
-        }
-    }
-}
-
-void relay_expect(struct relay *relay, uint64_t id)
-{
-    known_add(&relay->expected, id);
-}
-
-static void expected_came(struct relay *relay, uint64_t id)
-{
-    struct known *known = known_find(relay->expected, id);
-    if (!known)
-        return;
-    HASH_DEL(relay->expected, known);
-    free(known);
-}
-
-/* Takes from the list what was loaded before. */
-static struct queued *early_skip(struct relay *relay, struct queued *list)
-{
-    struct queued **place = &list;
-    while (*place) {
-        struct queued *queued = *place;
-        bool is_early = known_find(relay->early, queued->message.id) != NULL;
-        if (queued->message.id > relay->handed_id)
-            relay->handed_id = queued->message.id;
-        if (is_early) {
-            *place = queued->next;
-            queued_destroy(&queued);
-        } else {
-            place = &queued->next;
-        }
-    }
-    return list;
-}
-
-/* ---- the loader ---- */
-
-static void collect(void *arg, const struct store_recipient *recipient)
-{
-    struct load *load = arg;
-    load->rows++;
-    struct item *item = item_find(load->relay, recipient->message_id);
-    if (item)
-        item->was_skipped = item->was_skipped || !item_holds(item, recipient);
-    else if (load->count == 0 || load->ids[load->count - 1] != recipient->message_id)
-        load->ids[load->count++] = recipient->message_id;
-}
-
-/* What could not be read is looked for again: nothing else might wake the loader. */
-static void store_failed(struct relay *relay, const struct error *error)
-{
-    relay_wake_at(relay, clock_wall_ms() + 1000L * STORE_AGAIN_S);
-    struct event event = EVENT(EVENT_ERROR);
-    event.reason = slice_of(error->text);
-    event_put(relay->parts.log, &event);
-    event_flush(relay->parts.log);
-}
-
-/* With its content while there is memory for it: read here, in order and in one snapshot, it costs a fraction of what it
- * does one by one. */
-static char *content_ahead(const struct relay *relay, struct arena *arena, struct store_message *message)
-{
-    struct store_message whole;
-    struct error error;
-    if (message->is_in_file || relay->content_size + message->size > relay->config->limits.content_memory / 2
-        || !store_read_message(relay->reader, arena, message->id, true, &whole, &error))
-        return NULL; /* item_content() will say what is wrong with it */
-    return slice_copy(whole.content);
-}
-
-/* Its due recipients become an item; a message that is gone, or has none, is passed over. */
-static void load_message(struct relay *relay, uint64_t id, int64_t now_ms)
-{
-    struct arena arena = {0};
-    struct error error;
-    struct store_message message;
-    struct store_recipient *recipients;
-    size_t count, due = 0, open = 0;
-    if (item_find(relay, id) || known_find(relay->expected, id))
-        return; /* its rows were not next to each other; or it is about to be handed over */
-    bool is_read = store_read_recipients(relay->reader, &arena, id, &recipients, &count, &error);
-    for (size_t i = 0; is_read && i < count; i++) {
-        open += recipients[i].state == STATE_QUEUED || recipients[i].state == STATE_HELD;
-        if (recipients[i].state == STATE_QUEUED && recipients[i].next_ms <= now_ms)
-            recipients[due++] = recipients[i];
-    }
-    if (due) {
-        is_read = store_read_message(relay->reader, &arena, id, false, &message, &error);
-        if (is_read) {
-            struct queued *queued = queued_create(&message, recipients, due,
-                                                  content_ahead(relay, &arena, &message));
-            queued->open_count = open;
-            if (id > relay->handed_id)
-                known_add(&relay->early, id);
-            item_start(relay, queued);
-        }
-    }
-    if (!is_read)
-        store_failed(relay, &error);
-    arena_finish(&arena);
-}
-
-void relay_reload(struct relay *relay, uint64_t id)
-{
-    if (relay->reload_count == relay->reload_capacity) {
-        relay->reload_capacity = relay->reload_capacity ? 2 * relay->reload_capacity : 64;
-        relay->reload = mem_resize(relay->reload, relay->reload_capacity * sizeof *relay->reload);
-    }
-    relay->reload[relay->reload_count++] = id;
-    relay_soon(relay);
-}
-
-static size_t active_limit(const struct relay *relay)
-{
-    return (size_t)relay->config->limits.active;
-}
-
-/* One priority's due messages; false when memory is full or the store fails. */
-static bool load_priority(struct relay *relay, int priority, int64_t now_ms)
-{
-    struct store_due_cursor cursor = {0};
-    struct load *load = mem_alloc(sizeof *load);
-    struct error error;
-    bool is_going = true;
-    load->relay = relay;
-    do {
-        load->count = load->rows = 0;
-        if (!store_load_due(relay->reader, priority, now_ms, LOAD_ROWS, &cursor, collect, load, &error)) {
-            store_failed(relay, &error);
-            is_going = false;
-        }
-        for (size_t i = 0; is_going && i < load->count; i++) {
-            is_going = HASH_COUNT(relay->items) < active_limit(relay);
-            if (is_going)
-                load_message(relay, load->ids[i], now_ms);
-        }
-    } while (is_going && load->rows == LOAD_ROWS);
-    free(load);
-    return is_going;
-}
-
-/* Messages that left memory while more of them had become due, or an operator had changed them. */
-static void load_again(struct relay *relay)
-{
-    int64_t now_ms = clock_wall_ms();
-    for (size_t i = 0; i < relay->reload_count; i++) {
-        if (HASH_COUNT(relay->items) < active_limit(relay))
-            load_message(relay, relay->reload[i], now_ms);
-        else
-            relay->is_behind = true;
-    }
-    relay->reload_count = 0;
-}
-
-static void load_more(struct relay *relay)
-{
-    static const int priorities[] = {1, 0, -1};
-    int64_t now_ms = clock_wall_ms(), next_ms;
-    struct error error;
-    relay->is_behind = false;
-    for (size_t i = 0; i < COUNT_OF(priorities); i++) {
-        if (!load_priority(relay, priorities[i], now_ms)) {
-            relay->is_behind = true;
-            return;
-        }
-    }
-    if (!store_next_due(relay->reader, now_ms, &next_ms, &error))
-        store_failed(relay, &error);
-    else if (next_ms != INT64_MAX)
-        relay_wake_at(relay, next_ms);
-}
-
-static void load(struct relay *relay)
-{
-    struct error error;
-    bool is_wanted = relay->is_behind && HASH_COUNT(relay->items) <= active_limit(relay) / 2;
-    if (relay->finished || (!is_wanted && relay->reload_count == 0))
-        return;
-    if (!store_snapshot_begin(relay->reader, &error)) {
-        store_failed(relay, &error);
-        return;
-    }
-    load_again(relay);
-    if (is_wanted)
-        load_more(relay);
-    store_snapshot_end(relay->reader);
 }
 
 /* ---- the loop comes round ---- */
@@ -311,7 +89,7 @@ static void on_soon(int fd, short what, void *arg)
     (void)what;
     if (relay->is_starved && relay->connection_count < (size_t)relay->config->delivery.connections_max)
         wake_starved(relay);
-    load(relay);
+    loader_run(relay);
     dispatch_dirty(relay);
     local_dispatch(relay->local);
     submit_gathered(relay);
@@ -325,9 +103,7 @@ static void on_soon(int fd, short what, void *arg)
 
 void relay_accept(struct relay *relay, struct queued *list)
 {
-    list = early_skip(relay, list);
-    known_forget(&relay->early, relay->handed_id); /* in the order of its ids: what is behind can't come any more */
-    relay_start_list(relay, list);
+    relay_start_list(relay, loader_skip(relay, list));
 }
 
 /* What is held, or not due, stays in the queue; so do all recipients of a message of which one does. */
@@ -350,13 +126,12 @@ void relay_start_list(struct relay *relay, struct queued *list)
         struct queued *queued = list;
         list = queued->next;
         queued->next = NULL;
-        expected_came(relay, queued->message.id);
-        int64_t due_ms;
-        if (!is_all_due(queued, clock_wall_ms(), &due_ms)) {
-            if (due_ms != INT64_MAX)
-                relay_wake_at(relay, due_ms);
+        loader_came(relay, queued->message.id);
+        int64_t last_ms, due_ms = due_of(queued, &last_ms);
+        if (last_ms > clock_wall_ms()) { /* some of it, or all: the loader brings what is due */
+            relay_wake_at(relay, due_ms);
             queued_destroy(&queued);
-        } else if (relay->finished || HASH_COUNT(relay->items) >= active_limit(relay)) {
+        } else if (relay->finished || HASH_COUNT(relay->items) >= (size_t)relay->config->limits.active) {
             relay->is_behind = true;
             queued_destroy(&queued);
         } else {
@@ -448,8 +223,7 @@ void relay_destroy(struct relay **relay)
         HASH_DEL(r->marks, mark);
         free(mark);
     }
-    known_forget(&r->early, UINT64_MAX);
-    known_forget(&r->expected, UINT64_MAX);
+    loader_destroy(r);
     if (r->soon)
         event_free(r->soon);
     if (r->wake)
@@ -458,7 +232,6 @@ void relay_destroy(struct relay **relay)
     tls_close(&r->tls);
     inquiries_end(&r->inquiries);
     store_close(&r->reader);
-    free(r->reload);
     free(r);
     *relay = NULL;
 }

@@ -1,6 +1,7 @@
 /* What the files of the relay share.
  *
- *   relay.c       life, wake-ups, the loader          items.c       messages in memory, their look-ups
+ *   relay.c       life, wake-ups                    items.c       messages in memory, their look-ups
+ *   loader.c      what is due comes into memory
  *   site.c        jobs and connections of a site      connection.c  one SMTP connection
  *   local.c       Drop and Maildir, by a thread         mailbox.c     one file into a folder
  *   settle.c      outcomes, committed                 transaction.c what it sends, and what becomes of it
@@ -123,7 +124,8 @@ struct relay {
     struct local *local;
     struct event *soon, *wake;
     int64_t wake_ms;           /* wall time of the next load; INT64_MAX = none */
-    bool is_behind;            /* the queue may hold due messages that are not in memory */
+    bool is_behind;            /* the queue may hold due messages that are not in memory, and no load under way will see */
+    struct { bool is_on; size_t priority; struct store_due_cursor cursor; int64_t now_ms; } load; /* under way */
     uint64_t *reload;          /* messages to be looked at again, by id */
     size_t reload_count, reload_capacity;
     bool is_starved;           /* a site could not connect since all connections are in use */
@@ -152,14 +154,20 @@ struct relay {
 /* relay.c */
 void relay_soon(struct relay *relay); /* dirty sites, gathered settles, loading: when the loop comes round */
 void relay_wake_at(struct relay *relay, int64_t wall_ms);
-void relay_reload(struct relay *relay, uint64_t id); /* what of it is due is loaded when the loop comes round */
 uint32_t relay_random(struct relay *relay);
 void relay_check_finished(struct relay *relay);
-void relay_expect(struct relay *relay, uint64_t id); /* before its commit: relay_start_list() will bring it */
 void relay_start_list(struct relay *relay, struct queued *list);
 
 /* admin.c. What was kept while a route was suspended is due now; when the writer has done it. */
 void relay_retry_kept(struct relay *relay);
+
+/* loader.c. A message is in the queue from its commit on and is handed over a moment later: the loader may find it first. */
+void loader_run(struct relay *relay); /* a page of what is due */
+void loader_destroy(struct relay *relay);
+struct queued *loader_skip(struct relay *relay, struct queued *list); /* without what was loaded before intake handed it over */
+void relay_expect(struct relay *relay, uint64_t id); /* before its commit: relay_start_list() will bring it */
+void loader_came(struct relay *relay, uint64_t id);  /* what was expected is there */
+void relay_reload(struct relay *relay, uint64_t id); /* what of it is due is loaded when the loop comes round */
 
 /* items.c */
 void item_start(struct relay *relay, struct queued *queued);

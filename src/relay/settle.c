@@ -287,8 +287,8 @@ static void write_receipt(struct settle *settle, struct store *store)
 static bool apply_settle(struct writer_job *job, struct store *store, struct error *error)
 {
     struct settle *settle = (struct settle *)job;
-    event_flush(settle->relay->parts.log);
     if (!slice_is_absent(settle->badmail.name) && !settle->is_badmail_written) {
+        event_flush(settle->relay->parts.log);
         if (!badmail_write(settle->relay->parts.badmail, settle->badmail_content, &settle->badmail, error))
             return false;
         settle->is_badmail_written = true;

@@ -23,6 +23,8 @@ struct writer {
     bool is_tidy;        /* nothing was written since it was tidied; the thread's */
     size_t last_count;   /* jobs of the last batch; the thread's */
     int64_t commit_ns;   /* what a commit took of late; the thread's */
+    void (*before_commit)(void *arg);
+    void *before_commit_arg;
     struct writer_counts counts;
 };
 
@@ -69,6 +71,12 @@ void writer_stop(struct writer **writer)
     pthread_mutex_destroy(&w->mutex);
     free(w);
     *writer = NULL;
+}
+
+void writer_before_commit(struct writer *writer, void (*fn)(void *arg), void *arg)
+{
+    writer->before_commit = fn;
+    writer->before_commit_arg = arg;
 }
 
 void writer_submit(struct writer *writer, struct writer_job *job)
@@ -188,6 +196,13 @@ static void settle_batch(struct writer *writer, struct writer_job *batch, bool i
     }
 }
 
+static bool commit(struct writer *writer, struct error *error)
+{
+    if (writer->before_commit)
+        writer->before_commit(writer->before_commit_arg);
+    return store_commit(writer->store, error);
+}
+
 static bool apply_one(struct writer *writer, struct writer_job *job, struct error *error)
 {
     if (job->apply(job, writer->store, &job->error))
@@ -202,7 +217,7 @@ static void commit_alone(struct writer *writer, struct writer_job *job)
     struct error error = {0};
     job->next = NULL;
     bool is_committed = store_begin(writer->store, &error) && apply_one(writer, job, &error)
-                        && store_commit(writer->store, &error);
+                        && commit(writer, &error);
     settle_batch(writer, job, is_committed, &error);
 }
 
@@ -234,7 +249,7 @@ static void commit_batch(struct writer *writer)
     writer->last_count = count;
     if (is_good) {
         int64_t from_ns = now_ns();
-        bool is_committed = store_commit(writer->store, &error);
+        bool is_committed = commit(writer, &error);
         writer->commit_ns += (now_ns() - from_ns - writer->commit_ns) / 4;
         settle_batch(writer, batch, is_committed, &error);
         return;

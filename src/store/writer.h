@@ -34,6 +34,8 @@ struct writer_job {
 
 struct writer;
 MUST_USE struct writer *writer_start(const char *queue_dir, struct error *error);
+/* before_commit() runs on the writer's thread when a batch is applied, ahead of its commit. To be set before the first job. */
+void writer_before_commit(struct writer *writer, void (*fn)(void *arg), void *arg);
 void writer_submit(struct writer *writer, struct writer_job *job);
 void writer_stop(struct writer **writer); /* commits what waits, then ends the thread */
 struct writer_counts { uint64_t commits, jobs, failures; };
