@@ -339,8 +339,9 @@ static void what_we_sign_passes_and_no_changed_octet_does(void **state)
         assert_int_equal(verdicts.items[0], DKIM_PASS);
         char *copy = arena_text(&arena, message);
         for (size_t i = 0; i < message.size; i++) {
-            if (message.data[i] <= ' ')
-                continue; /* blanks are relaxed */
+            bool is_before_padding = i + 1 < message.size && message.data[i + 1] == '=';
+            if (message.data[i] <= ' ' || is_before_padding)
+                continue; /* blanks are relaxed; base64's last letter has bits that count for nothing */
             copy[i] = message.data[i] == 'z' ? 'q' : 'z';
             verify(&arena, slice_make(copy, message.size), &records, 1000, &verdicts);
             if (verdicts.count && verdicts.items[0] == DKIM_PASS)
