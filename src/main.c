@@ -13,6 +13,7 @@ const struct command command_table[] = {
      "MetaBase.xml [--server N] [--root DIR]"},
     {"import-postfix", command_import_postfix, "Postfix's main.cf turned into a config", "[main.cf] [--root DIR]"},
     {"lint", command_lint, "what would be done with a message file, offline", "[--folder NAME] FILE..."},
+    {"login", command_login, "consent for a route's mail at Microsoft 365 or Google", "m365|google|other [--route PATTERN] [--device|--browser]"},
     {"queue", command_queue, "list, show, hold, release, retry, remove, reroute, export, repair", "VERB [ID...]"},
     {"rehearse", command_rehearse, "the whole way of a message up to RCPT and then RSET, sending nothing", "[--folder NAME] [--timeout 2m] FILE..."},
     {"route", command_route, "where an address's mail would go, sending nothing", "ADDRESS"},

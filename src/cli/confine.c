@@ -55,6 +55,8 @@ static void list_readable(const struct config *config, struct path_list *list)
                                  config->delivery.tls_certificate, config->delivery.tls_key, config->mta_sts.ca_file};
     for (size_t i = 0; i < COUNT_OF(files); i++)
         add_folder_of(list, files[i], SANDBOX_READ);
+    for (size_t i = 0; i < config->route_count; i++)
+        add_folder_of(list, config->routes[i].oauth.ca_file, SANDBOX_READ);
 }
 
 static void list_writable(const struct config *config, struct path_list *list)
@@ -67,6 +69,7 @@ static void list_writable(const struct config *config, struct path_list *list)
     for (size_t i = 0; i < config->route_count; i++) {
         add(list, config->routes[i].drop_dir, SANDBOX_WRITE);
         add_pattern(list, config->routes[i].maildir, SANDBOX_WRITE);
+        add_folder_of(list, config->routes[i].oauth.token_file, SANDBOX_WRITE); /* replaced by a new one */
     }
 }
 

@@ -43,7 +43,7 @@ static bool give_folder(const char *path, const struct passwd *user, struct erro
 
 bool identity_become(const struct config *config, struct error *error)
 {
-    static const char *const names[] = {"", "/Queue", "/Badmail", "/Log", "/Drop", "/Hooks"};
+    static const char *const names[] = {"", "/Queue", "/Badmail", "/Log", "/Drop", "/Hooks", "/Secrets"};
     char path[4096];
     if (geteuid() != 0 || strcmp(config->user, "root") == 0)
         return true;

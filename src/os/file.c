@@ -86,7 +86,8 @@ bool file_publish(int folder_fd, const char *name, struct slice bytes, enum file
     char temporary[64];
     (void)snprintf(temporary, sizeof temporary, ".new-%d-%llx", (int)getpid(),
                    (unsigned long long)clock_wall_ns());
-    int fd = openat(folder_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+    int fd = openat(folder_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                    sync == FILE_SYNC_PRIVATE ? 0600 : 0640);
     if (fd < 0)
         return error_set_errno(error, name);
     bool is_written = file_write_all(fd, bytes, error)

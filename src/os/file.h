@@ -15,7 +15,7 @@ int file_open_folder(const char *path, struct error *error); /* -1 on failure */
 MUST_USE bool file_sync_folder(int folder_fd, struct error *error);
 
 /* Creates `name` with these bytes: written under a dot-name, synced, renamed over. The folder is not synced. */
-enum file_sync { FILE_SYNC, FILE_NO_SYNC };
+enum file_sync { FILE_SYNC, FILE_NO_SYNC, FILE_SYNC_PRIVATE /* and nobody else may read it (0600) */ };
 MUST_USE bool file_publish(int folder_fd, const char *name, struct slice bytes, enum file_sync sync,
                            struct error *error);
 

@@ -221,7 +221,7 @@ static void note_failure(struct connection *c, struct smtp_result *failure)
     struct attempt attempt = transaction_attempt(c, failure);
     attempt.class = class;
     if (is_refused) {
-        site_login_refused(c->site, &attempt);
+        site_login_refused(c->site, &attempt, c->token_number);
         return;
     }
     if (is_tls_failure(c, failure)) {

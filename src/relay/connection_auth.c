@@ -40,6 +40,7 @@ static void begin(struct connection *c)
     struct buf first = {0};
     struct error error;
     bool has_first;
+    c->token_number = login_token_number(c->login);
     const char *mechanism = sasl_choose(offered, &c->site->rule->auth_mechanisms, &identity);
     login_note_offer(c->login, c->host->name, offered, mechanism);
     if (!mechanism) {

@@ -44,6 +44,7 @@ struct connection {
     bool is_slow;                    /* its address was dialled for delivery.dial_next */
     struct login *login;             /* NULL: no AUTH here */
     struct sasl *sasl;
+    unsigned token_number;           /* of the token that is being shown */
     const char *mechanism;           /* NULL: not yet chosen */
     struct buf auth_said;            /* our responses, a line each: not to be told */
     char auth_problem[ERROR_TEXT_SIZE_MAX]; /* ours */

@@ -2,7 +2,9 @@
 
 #include "base/mem.h"
 #include "os/clock.h"
+#include "os/https.h"
 #include "relay/relay_private.h"
+#include "relay/tokens.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +17,11 @@ struct login {
     struct login *next;
     struct relay *relay;
     const struct config_route *rule;
-    const char *password;        /* the secrets' */
+    const char *password, *client_secret; /* the secrets' */
+    struct tokens *tokens;       /* NULL: a password, or a certificate */
+    unsigned token_number;       /* of the one that is there */
+    bool is_token_proved;        /* it was let in once */
+    bool is_token_missing;       /* why it is suspended */
     struct offer *offers;        /* the strongest mechanism that each host had for us */
     enum login_state state;      /* as it was when it was last changed */
     char *why;
@@ -26,23 +32,31 @@ struct login {
 
 /* ---- life ---- */
 
-static struct login *login_create(struct relay *relay, const struct config_route *rule)
+static void on_tokens(void *arg, struct tokens *tokens);
+
+static bool login_create(struct relay *relay, const struct config_route *rule, struct error *error)
 {
     struct login *login = mem_alloc(sizeof *login);
     login->relay = relay;
     login->rule = rule;
     login->password = secrets_password(relay->parts.secrets, rule);
+    login->client_secret = secrets_client_secret(relay->parts.secrets, rule);
     login->next = relay->logins;
     relay->logins = login;
-    return login;
+    if (rule->oauth.service == CONFIG_SERVICE_NONE)
+        return true;
+    if (!relay->https && !(relay->https = https_create(relay->parts.base, error)))
+        return false;
+    login->tokens = tokens_create(relay->parts.base, relay->https, &rule->oauth, login->client_secret, on_tokens, login);
+    tokens_fetch(login->tokens);
+    return true;
 }
 
 bool login_open_all(struct relay *relay, struct error *error)
 {
-    (void)error;
     for (size_t i = 0; i < relay->config->route_count; i++)
-        if (config_route_has_login(&relay->config->routes[i]))
-            (void)login_create(relay, &relay->config->routes[i]);
+        if (config_route_has_login(&relay->config->routes[i]) && !login_create(relay, &relay->config->routes[i], error))
+            return false;
     return true;
 }
 
@@ -58,9 +72,11 @@ void login_close_all(struct relay *relay)
             free(offer->mechanism);
             free(offer);
         }
+        tokens_destroy(&login->tokens);
         free(login->why);
         free(login);
     }
+    https_destroy(&relay->https);
 }
 
 struct login *login_find(struct relay *relay, const struct config_route *rule)
@@ -75,9 +91,16 @@ struct login *login_find(struct relay *relay, const struct config_route *rule)
 
 enum login_state login_state(struct login *login)
 {
-    bool is_over = login->state != LOGIN_READY && clock_mono_ms() >= login->retry_ms;
-    return is_over ? LOGIN_READY : login->state; /* U2: suspended still, until somebody passes */
+    bool is_over = clock_mono_ms() >= login->retry_ms; /* U2: suspended still, until somebody passes */
+    if (login->state != LOGIN_READY && !is_over)
+        return login->state;
+    if (!login->tokens || tokens_state(login->tokens) == TOKENS_READY)
+        return LOGIN_READY;
+    tokens_fetch(login->tokens);
+    return LOGIN_WAITING;
 }
+
+unsigned login_token_number(const struct login *login) { return login->token_number; }
 
 bool login_is_proved(const struct login *login) { return login->is_proved; }
 
@@ -128,13 +151,81 @@ static void suspend(struct login *login, const struct attempt *attempt, struct s
     buf_append(&why, text);
     rest(login, LOGIN_SUSPENDED, buf_take(&why), login->rule->auth_retry_ms);
     login->is_proved = false;
+    login->is_token_missing = false;
     tell(login, EVENT_SUSPENDED, attempt, login->why);
     fprintf(stderr, "mailroot run: %s\n", login->why);
 }
 
-void login_refused(struct login *login, const struct attempt *attempt)
+/* U6: whether a new token may help; the refusal of an old one says nothing about it. */
+static bool has_better_token(struct login *login, const struct attempt *attempt, unsigned token_number)
 {
+    if (!login->tokens || attempt->code / 100 != 5)
+        return false;
+    if (token_number != login->token_number)
+        return true;
+    if (!login->is_token_proved)
+        return false;
+    tokens_drop(login->tokens);
+    login->token_number++;
+    tell(login, EVENT_WARNING, attempt, "the access token is refused that passed before; a new one is asked for");
+    return true;
+}
+
+void login_refused(struct login *login, const struct attempt *attempt, unsigned token_number)
+{
+    if (has_better_token(login, attempt, token_number))
+        return;
     suspend(login, attempt, attempt->text);
+    if (login->tokens)
+        tokens_drop(login->tokens);
+}
+
+static void touch_sites(const struct login *login)
+{
+    struct site *site, *next;
+    HASH_ITER(hh, login->relay->sites, site, next)
+        if (site->login == login)
+            site_touch(site);
+}
+
+/* The service did not give one; what it said is without our secrets. */
+static void token_missing(struct login *login)
+{
+    struct buf clean = {0}, why = {0};
+    bool is_refused = tokens_state(login->tokens) == TOKENS_REFUSED;
+    login_mask(login, slice_of(tokens_problem(login->tokens)), &clean);
+    buf_printf(&why, "no access token for %s: %s", login->rule->user, buf_text(&clean));
+    if (is_refused && login->rule->oauth.token_file)
+        buf_append_text(&why, "; `mailroot login` asks for consent anew");
+    if (is_refused) {
+        suspend(login, NULL, buf_slice(&why));
+        login->is_token_missing = true;
+    } else {
+        tell(login, EVENT_WARNING, NULL, buf_text(&why));
+        if (tokens_state(login->tokens) != TOKENS_READY)
+            rest(login, LOGIN_RESTING, buf_take(&why), tokens_retry_ms(login->tokens) - clock_mono_ms());
+    }
+    buf_finish(&clean);
+    buf_finish(&why);
+}
+
+static void on_tokens(void *arg, struct tokens *tokens)
+{
+    struct login *login = arg;
+    if (tokens_is_new(tokens)) {
+        login->token_number++;
+        login->is_token_proved = false;
+        if (login->state == LOGIN_SUSPENDED && login->is_token_missing)
+            tell(login, EVENT_RESUMED, NULL, "there is an access token again");
+        if (login->state == LOGIN_RESTING || login->is_token_missing)
+            login->state = LOGIN_READY;
+        login->is_token_missing = false;
+        if (tokens_warning(tokens))
+            tell(login, EVENT_WARNING, NULL, tokens_warning(tokens));
+    } else {
+        token_missing(login);
+    }
+    touch_sites(login);
 }
 
 void login_passed(struct login *login, const char *host, const char *mechanism)
@@ -143,14 +234,17 @@ void login_passed(struct login *login, const char *host, const char *mechanism)
     bool was_suspended = login->state == LOGIN_SUSPENDED;
     login->state = LOGIN_READY;
     login->is_proved = true;
+    login->is_token_proved = true;
     if (was_suspended)
         tell(login, EVENT_RESUMED, &attempt, "the server lets us in again");
 }
 
 void login_resume_all(struct relay *relay)
 {
-    for (struct login *login = relay->logins; login; login = login->next)
+    for (struct login *login = relay->logins; login; login = login->next) {
         login->retry_ms = 0;
+        (void)login_state(login); /* a token is asked for */
+    }
 }
 
 json_t *login_describe_suspended(struct relay *relay)
@@ -171,7 +265,8 @@ json_t *login_describe_suspended(struct relay *relay)
 struct sasl_identity login_identity(const struct login *login, const char *host, int port)
 {
     return (struct sasl_identity){
-        .user = login->rule->user, .password = login->password, .host = host, .port = port,
+        .user = login->rule->user, .password = login->password,
+        .token = login->tokens ? tokens_text(login->tokens) : NULL, .host = host, .port = port,
         .has_certificate = login->relay->config->delivery.tls_certificate != NULL,
     };
 }
@@ -214,13 +309,19 @@ void login_note_offer(struct login *login, const char *host, struct slice offere
 
 void login_mask(const struct login *login, struct slice text, struct buf *out)
 {
-    struct slice secret = slice_of(login->password);
-    while (text.size) {
-        ptrdiff_t at = secret.size >= SECRET_SHOWN_MIN ? slice_find(text, secret) : -1;
-        buf_append(out, at < 0 ? text : slice_first(text, (size_t)at));
-        if (at < 0)
-            return;
-        buf_append_text(out, "[hidden]");
-        text = slice_from(text, (size_t)at + secret.size);
+    const char *const secrets[] = {login->password, login->client_secret, login->tokens ? tokens_text(login->tokens) : NULL};
+    size_t at = 0;
+    while (at < text.size) {
+        size_t hidden = 0;
+        for (size_t i = 0; i < COUNT_OF(secrets); i++) {
+            struct slice secret = slice_of(secrets[i]);
+            if (secret.size >= SECRET_SHOWN_MIN && secret.size > hidden && slice_starts(slice_from(text, at), secret))
+                hidden = secret.size;
+        }
+        if (hidden)
+            buf_append_text(out, "[hidden]");
+        else
+            buf_append_byte(out, text.data[at]);
+        at += hidden ? hidden : 1;
     }
 }

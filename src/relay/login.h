@@ -7,6 +7,8 @@
  * U3  4xx is the host's trouble: it rests as after any other failure, the route goes on
  * U4  a server that offers less than it did is told in a warning; what a route's auth_mechanisms does not list is never used
  * U5  texts of servers lose what they repeat of our secrets before they go anywhere
+ * U6  a token is asked for at the start and renewed in time (tokens.h). One that passed before and is refused now is replaced
+ *     once; a refusal of a new one, or of our asking for one, suspends. A service that can't be asked lets the route rest
  * Loop's thread. */
 #ifndef MR_RELAY_LOGIN_H
 #define MR_RELAY_LOGIN_H
@@ -28,7 +30,8 @@ void login_close_all(struct relay *relay);
 struct login *login_find(struct relay *relay, const struct config_route *rule); /* NULL: it has no user */
 
 enum login_state { LOGIN_READY, LOGIN_WAITING /* for a token; sites are touched when it comes */, LOGIN_RESTING, LOGIN_SUSPENDED };
-enum login_state login_state(struct login *login);
+enum login_state login_state(struct login *login);      /* asks for a token if none is there */
+unsigned login_token_number(const struct login *login); /* of the token that login_identity() has now; 0: a password */
 bool login_is_proved(const struct login *login);        /* false: one connection tries first, the others wait for it */
 const char *login_why(const struct login *login);       /* it rests or is suspended; in words */
 int64_t login_retry_ms(const struct login *login);      /* monotonic: until then */
@@ -38,7 +41,7 @@ struct sasl_identity login_identity(const struct login *login, const char *host,
 /* U4; `chosen` NULL: none of what it offers may be used. */
 void login_note_offer(struct login *login, const char *host, struct slice offered, const char *chosen);
 void login_passed(struct login *login, const char *host, const char *mechanism);
-void login_refused(struct login *login, const struct attempt *attempt);
+void login_refused(struct login *login, const struct attempt *attempt, unsigned token_number);
 void login_mask(const struct login *login, struct slice text, struct buf *out); /* U5 */
 
 void login_resume_all(struct relay *relay); /* U2 */

@@ -121,6 +121,7 @@ struct relay {
     struct router *router;
     struct tls *tls;
     struct login *logins;      /* of routes with a user */
+    struct https *https;       /* of their tokens; NULL: not needed */
     struct local *local;
     struct event *soon, *wake;
     int64_t wake_ms;           /* wall time of the next load; INT64_MAX = none */
@@ -198,7 +199,7 @@ bool site_login_note(struct site *site, const struct job *job);
 /* While a route is suspended its mail is kept, whatever else failed (login.h U1). */
 void site_login_keep(const struct site *site, const struct job *job, struct attempt *attempt);
 int64_t site_login_wait_ms(const struct site *site, int64_t otherwise_ms); /* of a site that its user keeps dead */
-void site_login_refused(struct site *site, const struct attempt *attempt);
+void site_login_refused(struct site *site, const struct attempt *attempt, unsigned token_number);
 
 void job_destroy(struct job *job);
 struct job *job_create(struct item *item, struct route *route, uint64_t tried);

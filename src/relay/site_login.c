@@ -65,8 +65,8 @@ int64_t site_login_wait_ms(const struct site *site, int64_t otherwise_ms)
     return wait_ms < 0 ? 0 : wait_ms < otherwise_ms ? wait_ms : otherwise_ms;
 }
 
-void site_login_refused(struct site *site, const struct attempt *attempt)
+void site_login_refused(struct site *site, const struct attempt *attempt, unsigned token_number)
 {
-    login_refused(site->login, attempt);
+    login_refused(site->login, attempt, token_number);
     site_touch(site);
 }
