@@ -127,9 +127,10 @@ void relay_start_list(struct relay *relay, struct queued *list)
         list = queued->next;
         queued->next = NULL;
         loader_came(relay, queued->message.id);
-        int64_t last_ms, due_ms = due_of(queued, &last_ms);
-        if (last_ms > clock_wall_ms()) { /* some of it, or all: the loader brings what is due */
-            relay_wake_at(relay, due_ms);
+        int64_t due_ms;
+        if (!is_all_due(queued, clock_wall_ms(), &due_ms)) { /* some of it, or all: the loader brings what is due */
+            if (due_ms != INT64_MAX)
+                relay_wake_at(relay, due_ms);
             queued_destroy(&queued);
         } else if (relay->finished || HASH_COUNT(relay->items) >= (size_t)relay->config->limits.active) {
             relay->is_behind = true;
