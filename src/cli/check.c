@@ -2,7 +2,7 @@
 #include "cli/check.h"
 #include "cli/command.h"
 #include "config/secrets.h"
-#include "config/signer.h"
+#include "config/sealer.h"
 
 #include "smtpd/smtpd.h"
 
@@ -99,10 +99,12 @@ int command_check(int argc, char **argv)
         is_fine = false;
     }
     struct signer *signer = signer_open(config, &error);
-    if (!signer)
+    if (!signer || !sealer_check(config, signer, &error)) {
         printf("%s\n", error.text);
-    else if (asks_dns && signer_count(signer))
+        is_fine = false;
+    } else if (asks_dns && signer_count(signer)) {
         (void)check_dkim(config, signer);
+    }
     struct secrets *secrets = secrets_open(config, &error);
     if (!secrets)
         printf("%s\n", error.text);

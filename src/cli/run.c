@@ -14,7 +14,7 @@
 #include "os/file.h"
 #include "config/secrets.h"
 #include "os/loop.h"
-#include "config/signer.h"
+#include "config/sealer.h"
 #include "os/volume.h"
 #include "pickup/intake.h"
 #include "relay/relay.h"
@@ -248,7 +248,7 @@ static int relay_main(const struct command_options *options)
     (void)umask(027);
     identity_raise_limits();
     run.signer = signer_open(run.config, &error); /* while it may still read what is root's alone */
-    run.secrets = run.signer ? secrets_open(run.config, &error) : NULL;
+    run.secrets = run.signer && sealer_check(run.config, run.signer, &error) ? secrets_open(run.config, &error) : NULL;
     if (!run.secrets || !identity_make_folders(run.config, &error) || !identity_become(run.config, &error)
         || !confine_relay(run.config, &error) || !start_all(&run, &error)) {
         run.exit_code = command_fail("run", EX_CONFIG, "%s", error.text);

@@ -166,6 +166,7 @@ struct config {
             int iprev, spf, dkim, dmarc, arc;
             bool is_for_all;         /* of those who may relay, too */
             char *authserv_id;       /* NULL: hostname */
+            char *arc_seal;          /* a dkim section's domain; NULL: nothing is sealed */
             int64_t timeout_ms;
             uint64_t memory;         /* octets of all messages that are being looked at */
         } checks;

@@ -127,6 +127,7 @@ const struct config_key config_keys[] = {
     {"smtp.checks.dkim", KEY_ENUM, AT(smtp.checks.dkim), 0, 0, "off", record_names},
     {"smtp.checks.dmarc", KEY_ENUM, AT(smtp.checks.dmarc), 0, 0, "off", enforce_names},
     {"smtp.checks.arc", KEY_ENUM, AT(smtp.checks.arc), 0, 0, "off", record_names},
+    {"smtp.checks.arc_seal", KEY_DOMAIN, AT(smtp.checks.arc_seal), 0, 0, NULL, NULL},
     {"smtp.checks.everybody", KEY_BOOL, AT(smtp.checks.is_for_all), 0, 0, "false", NULL},
     {"smtp.checks.authserv_id", KEY_DOMAIN, AT(smtp.checks.authserv_id), 0, 0, NULL, NULL},
     {"smtp.checks.timeout", KEY_DURATION, AT(smtp.checks.timeout_ms), 100, 5 * 60 * 1000, "20s", NULL},

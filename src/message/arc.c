@@ -1,5 +1,6 @@
 #include "message/arc.h"
 
+#include "message/dkim_private.h"
 #include "message/tag_list.h"
 
 /* ---- the sets ---- */
@@ -94,18 +95,23 @@ struct dkim_signature *arc_next(struct arc_chain *chain, size_t number)
     return number == 0 ? &chain->sets[chain->count - 1].message : &chain->sets[number - 1].seal;
 }
 
+static void put_sets(const struct arc_chain *chain, size_t count, struct buf *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        dkim_canon_field(DKIM_RELAXED, chain->sets[i].results->raw, out);
+        dkim_canon_field(DKIM_RELAXED, chain->sets[i].message.field->raw, out);
+        dkim_canon_field(DKIM_RELAXED, chain->sets[i].seal.field->raw, out);
+    }
+}
+
 /* What a seal signs: all sets up to its own, its own b= empty (5.1.1). */
 static void put_sealed(const struct arc_chain *chain, size_t count, struct buf *out)
 {
-    for (size_t i = 0; i < count; i++) {
-        const struct arc_set *set = &chain->sets[i];
-        dkim_canon_field(DKIM_RELAXED, set->results->raw, out);
-        dkim_canon_field(DKIM_RELAXED, set->message.field->raw, out);
-        if (i + 1 < count)
-            dkim_canon_field(DKIM_RELAXED, set->seal.field->raw, out);
-        else
-            dkim_canon_unsigned(DKIM_RELAXED, set->seal.field->raw, out);
-    }
+    const struct arc_set *last = &chain->sets[count - 1];
+    put_sets(chain, count - 1, out);
+    dkim_canon_field(DKIM_RELAXED, last->results->raw, out);
+    dkim_canon_field(DKIM_RELAXED, last->message.field->raw, out);
+    dkim_canon_unsigned(DKIM_RELAXED, last->seal.field->raw, out);
 }
 
 void arc_verify(struct arena *arena, struct slice message, const struct header *header, const struct slice *keys,
@@ -137,4 +143,62 @@ enum dkim_result arc_result(const struct arc_chain *chain, const char **ret_reas
         result = DKIM_TEMPERROR;
     }
     return result;
+}
+
+/* ---- sealing ---- */
+
+/* The seal's field up to its b=, and what it signs. */
+static void put_seal(const struct arc_sealing *sealing, const struct arc_chain *chain, unsigned instance, struct slice results,
+                     struct slice signature, struct buf *seal, struct buf *bytes)
+{
+    bool is_failed = strcmp(sealing->cv, "fail") == 0;
+    buf_printf(seal, "ARC-Seal: i=%u; a=rsa-sha256; t=%lld; cv=%s;\r\n\td=%.*s; s=%.*s;\r\n\tb=", instance,
+               (long long)(sealing->time_ms / 1000), sealing->cv, SLICE_FMT(sealing->key->domain),
+               SLICE_FMT(sealing->key->selector));
+    if (!is_failed)
+        put_sets(chain, chain->count, bytes);
+    dkim_canon_field(DKIM_RELAXED, results, bytes);
+    dkim_canon_field(DKIM_RELAXED, signature, bytes);
+    dkim_canon_unsigned(DKIM_RELAXED, buf_slice(seal), bytes);
+}
+
+static bool is_sealable(const struct arc_sealing *sealing, const struct arc_chain *chain)
+{
+    bool had_failed = chain->count && slice_equals_nocase(chain->sets[chain->count - 1].seal.cv, SLICE("fail"));
+    return chain->count < ARC_SETS_MAX && !had_failed && (!chain->is_broken || strcmp(sealing->cv, "fail") == 0)
+           && (chain->count > 0) == (strcmp(sealing->cv, "none") != 0);
+}
+
+bool arc_seal(struct arena *arena, struct slice message, const struct arc_sealing *sealing, struct buf *out, struct error *error)
+{
+    struct header_limits limits = {message.size, message.size}; /* those of intake were kept */
+    struct dkim_signing signing = {.time_s = 0};
+    struct arc_chain chain;
+    struct buf results = {0}, signature = {0}, seal = {0}, bytes = {0};
+    struct slice signed_bytes;
+    if (!header_scan(arena, message, &limits, &signing.header, error))
+        return false;
+    arc_read(arena, &signing.header, sealing->time_ms, &chain);
+    if (!is_sealable(sealing, &chain))
+        return true;
+    signing.instance = (unsigned)chain.count + 1;
+    buf_printf(&results, "ARC-Authentication-Results: i=%u; %.*s\r\n", signing.instance, SLICE_FMT(slice_trim(sealing->results)));
+    bool is_done = dkim_prepare(arena, message, sealing->time_ms, &signing, error)
+                   && dkim_sign_prepared(arena, &signing, sealing->key, &signature, error);
+    if (is_done) {
+        put_seal(sealing, &chain, signing.instance, buf_slice(&results), buf_slice(&signature), &seal, &bytes);
+        is_done = dkim_sign_bytes(arena, sealing->key->key, buf_slice(&bytes), &signed_bytes, error);
+    }
+    if (is_done) {
+        dkim_put_base64(signed_bytes, arena, &seal);
+        buf_append_text(&seal, "\r\n");
+        buf_append(out, buf_slice(&seal));
+        buf_append(out, buf_slice(&signature));
+        buf_append(out, buf_slice(&results));
+    }
+    buf_finish(&results);
+    buf_finish(&signature);
+    buf_finish(&seal);
+    buf_finish(&bytes);
+    return is_done;
 }

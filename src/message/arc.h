@@ -36,4 +36,15 @@ void arc_verify(struct arena *arena, struct slice message, const struct header *
 /* NONE: no chain. TEMPERROR is one that can't be judged now. `ret_reason` is NULL with PASS and NONE. */
 enum dkim_result arc_result(const struct arc_chain *chain, const char **ret_reason);
 
+struct arc_sealing {
+    const struct dkim_key *key;  /* RSA (C4) */
+    const char *cv;              /* what we found: "none", "pass" or "fail" */
+    struct slice results;        /* our Authentication-Results' value, its authserv-id first */
+    int64_t time_ms;
+};
+
+/* Appends a set's three fields, which belong in front of the message. Nothing where none can follow (C1, C3). */
+MUST_USE bool arc_seal(struct arena *arena, struct slice message, const struct arc_sealing *sealing, struct buf *out,
+                       struct error *error);
+
 #endif

@@ -1,6 +1,4 @@
-#include "message/dkim.h"
-
-#include "message/header.h"
+#include "message/dkim_private.h"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -9,13 +7,6 @@
 
 enum { LIFE_S = 7 * 24 * 3600, LINE_AIM = 72, BASE64_LINE = 64 };
 
-struct signing {
-    struct header header;
-    struct slice names;          /* h=, in the order of hashing */
-    struct slice fields;         /* the canonical fields of h=, one after the other */
-    char body_hash[48];          /* base64 */
-    int64_t time_s;
-};
 
 /* K2. */
 static const struct { const char *name; bool is_oversigned; } signed_fields[] = {
@@ -57,7 +48,7 @@ static bool hash_body(struct slice body, char ret_base64[48], struct error *erro
 }
 
 /* All of that name from the last to the first (RFC 6376 5.4.2), then once more where it is over-signed. */
-static void choose(struct signing *signing, const char *name, bool is_oversigned, struct buf *names, struct buf *fields)
+static void choose(struct dkim_signing *signing, const char *name, bool is_oversigned, struct buf *names, struct buf *fields)
 {
     for (size_t i = signing->header.count; i > 0; i--) {
         const struct header_field *field = &signing->header.fields[i - 1];
@@ -70,7 +61,7 @@ static void choose(struct signing *signing, const char *name, bool is_oversigned
         buf_printf(names, "%s%s", names->size ? ":" : "", name);
 }
 
-static bool prepare(struct arena *arena, struct slice message, int64_t time_ms, struct signing *signing, struct error *error)
+bool dkim_prepare(struct arena *arena, struct slice message, int64_t time_ms, struct dkim_signing *signing, struct error *error)
 {
     struct header_limits limits = {message.size, message.size}; /* those of intake were kept */
     struct buf names = {0}, fields = {0};
@@ -79,6 +70,8 @@ static bool prepare(struct arena *arena, struct slice message, int64_t time_ms, 
         return false;
     for (size_t i = 0; i < COUNT_OF(signed_fields); i++)
         choose(signing, signed_fields[i].name, signed_fields[i].is_oversigned, &names, &fields);
+    if (signing->instance)
+        choose(signing, "DKIM-Signature", false, &names, &fields); /* RFC 8617 4.1.2 */
     signing->names = arena_copy(arena, buf_slice(&names));
     signing->fields = arena_copy(arena, buf_slice(&fields));
     signing->time_s = time_ms / 1000;
@@ -122,27 +115,32 @@ static void put_names(struct buf *out, size_t *line, struct slice names)
     buf_append_byte(out, ';');
 }
 
-/* All up to "b=". */
-static void put_field(const struct signing *signing, const struct dkim_key *key, struct buf *out)
+/* All up to "b=". ARC's looks the same but for its front and that it never expires. */
+static void put_field(const struct dkim_signing *signing, const struct dkim_key *key, struct buf *out)
 {
     char times[64];
     bool is_rsa = EVP_PKEY_base_id(key->key) == EVP_PKEY_RSA;
-    size_t line = strlen("DKIM-Signature: v=1;");
-    buf_append_text(out, "DKIM-Signature: v=1;");
+    size_t line = out->size;
+    if (signing->instance)
+        buf_printf(out, "ARC-Message-Signature: i=%u;", signing->instance);
+    else
+        buf_append_text(out, "DKIM-Signature: v=1;");
+    line = out->size - line;
     put_tag(out, &line, is_rsa ? "a=rsa-sha256;" : "a=ed25519-sha256;", SLICE(""));
     put_tag(out, &line, "c=relaxed/relaxed;", SLICE(""));
     put_tag(out, &line, "d=", key->domain);
     buf_append_byte(out, ';');
     put_tag(out, &line, "s=", key->selector);
     buf_append_byte(out, ';');
-    (void)snprintf(times, sizeof times, "t=%lld; x=%lld;", (long long)signing->time_s, (long long)signing->time_s + LIFE_S);
+    (void)snprintf(times, sizeof times, signing->instance ? "t=%lld;" : "t=%lld; x=%lld;", (long long)signing->time_s,
+                   (long long)signing->time_s + LIFE_S);
     put_tag(out, &line, times, SLICE(""));
     put_names(out, &line, signing->names);
     put_tag(out, &line, "bh=", slice_of(signing->body_hash));
     buf_append_text(out, ";\r\n\tb=");
 }
 
-static void put_base64(struct slice bytes, struct arena *arena, struct buf *out)
+void dkim_put_base64(struct slice bytes, struct arena *arena, struct buf *out)
 {
     unsigned char *text = arena_alloc(arena, bytes.size * 4 / 3 + 8);
     int size = EVP_EncodeBlock(text, (const unsigned char *)bytes.data, (int)bytes.size);
@@ -154,7 +152,7 @@ static void put_base64(struct slice bytes, struct arena *arena, struct buf *out)
 }
 
 /* RSA signs the hash as OpenSSL does it; Ed25519 signs the octets of the SHA-256 hash (RFC 8463 3). */
-static bool sign_bytes(struct arena *arena, EVP_PKEY *key, struct slice bytes, struct slice *ret_signature, struct error *error)
+bool dkim_sign_bytes(struct arena *arena, EVP_PKEY *key, struct slice bytes, struct slice *ret_signature, struct error *error)
 {
     unsigned char hash[DKIM_HASH_SIZE];
     bool is_rsa = EVP_PKEY_base_id(key) == EVP_PKEY_RSA;
@@ -177,8 +175,8 @@ static bool sign_bytes(struct arena *arena, EVP_PKEY *key, struct slice bytes, s
     return true;
 }
 
-static bool sign_one(struct arena *arena, const struct signing *signing, const struct dkim_key *key, struct buf *out,
-                     struct error *error)
+bool dkim_sign_prepared(struct arena *arena, const struct dkim_signing *signing, const struct dkim_key *key, struct buf *out,
+                        struct error *error)
 {
     struct buf field = {0}, bytes = {0};
     struct slice signature;
@@ -186,9 +184,9 @@ static bool sign_one(struct arena *arena, const struct signing *signing, const s
     buf_append(&bytes, signing->fields);
     dkim_canon_field(DKIM_RELAXED, buf_slice(&field), &bytes);
     bytes.size -= 2; /* this one field has no line end there (RFC 6376 3.7) */
-    bool is_done = sign_bytes(arena, key->key, buf_slice(&bytes), &signature, error);
+    bool is_done = dkim_sign_bytes(arena, key->key, buf_slice(&bytes), &signature, error);
     if (is_done) {
-        put_base64(signature, arena, &field);
+        dkim_put_base64(signature, arena, &field);
         buf_append_text(&field, "\r\n");
         buf_append(out, buf_slice(&field));
     }
@@ -200,11 +198,11 @@ static bool sign_one(struct arena *arena, const struct signing *signing, const s
 bool dkim_sign(struct arena *arena, struct slice message, const struct dkim_key *keys, size_t count, int64_t time_ms,
                struct buf *out, struct error *error)
 {
-    struct signing signing = {.time_s = 0};
-    if (!prepare(arena, message, time_ms, &signing, error))
+    struct dkim_signing signing = {.time_s = 0};
+    if (!dkim_prepare(arena, message, time_ms, &signing, error))
         return false;
     for (size_t i = 0; i < count; i++)
-        if (!sign_one(arena, &signing, &keys[i], out, error))
+        if (!dkim_sign_prepared(arena, &signing, &keys[i], out, error))
             return false;
     return true;
 }

@@ -1,5 +1,6 @@
 #include "pickup/prepare.h"
 
+#include "config/sealer.h"
 #include "base/hash.h"
 #include "config/schedule.h"
 #include "message/aliases.h"
@@ -88,13 +89,34 @@ static bool translate(struct arena *arena, int dialect, struct slice *file, cons
     return result != FOREIGN_BAD;
 }
 
+static void note_added(struct arena *arena, struct prepared *prepared, size_t added, const char *said)
+{
+    prepared->facts.header_size += added;
+    prepared->facts.repairs = arena_printf(arena, "%.*s%s%s", SLICE_FMT(prepared->facts.repairs),
+                                           prepared->facts.repairs.size ? " " : "", said);
+}
+
+static void seal(struct arena *arena, const struct config *config, const struct prepare_about *about, struct prepared *prepared)
+{
+    struct error error;
+    size_t added;
+    if (!sealer_seal(config, about->signer, arena, about->time_ms, &prepared->content, &added, &error))
+        note_added(arena, prepared, 0, "arc-failed");
+    else if (added)
+        note_added(arena, prepared, added, "arc");
+}
+
 /* Last, when nothing of the message changes any more (PITFALLS 41). What strangers brought in is not ours to sign; an export
  * has its signature already. A failure costs the signature, not the message, and is said. */
-static void sign(struct arena *arena, const struct prepare_about *about, struct prepared *prepared)
+static void sign(struct arena *arena, const struct config *config, const struct prepare_about *about, struct prepared *prepared)
 {
-    struct signer_result result;
+    struct signer_result result = {0};
     struct error error;
     const char *said = "";
+    if (about->signer && prepared->envelope.accepted == ACCEPTED_RELAY) {
+        seal(arena, config, about, prepared);
+        return;
+    }
     if (!about->signer || prepared->envelope.accepted == ACCEPTED_RELAY || resume_is_export(&prepared->header))
         return;
     if (!signer_sign(about->signer, arena, about->time_ms, about->folder ? &about->folder->dkim : NULL, &prepared->content, &result,
@@ -106,9 +128,7 @@ static void sign(struct arena *arena, const struct prepare_about *about, struct 
         return;
     if (result.is_7bit)
         prepared->facts.has_8bit_body = false;
-    prepared->facts.header_size += result.added;
-    prepared->facts.repairs = arena_printf(arena, "%.*s%s%s", SLICE_FMT(prepared->facts.repairs),
-                                           prepared->facts.repairs.size ? " " : "", said);
+    note_added(arena, prepared, result.added, said);
 }
 
 static void set_options(const struct config *config, const struct prepare_about *about, struct envelope_options *ret_options)
@@ -245,7 +265,7 @@ enum content_result prepare_message(struct arena *arena, const struct config *co
         }
         expand_aliases(arena, config, &ret_prepared->envelope);
     }
-    sign(arena, about, ret_prepared);
+    sign(arena, config, about, ret_prepared);
     return CONTENT_DONE;
 }
 

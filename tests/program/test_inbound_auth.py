@@ -9,7 +9,7 @@ import dns.rcode
 import pytest
 import spf
 
-from lib import mail
+from lib import mail, verifiers
 from lib.listener import FRIEND, STRANGER, Talk, listener
 from lib.names import NameServer, answer
 from lib.relay import BINARY, HOST, merge
@@ -45,10 +45,11 @@ def signer(tmp_path_factory):
                           capture_output=True, text=True)
     records = {name: "".join(re.findall(r'"([^"]*)"', rest))
                for name, rest in re.findall(r"^(\S+)\. IN TXT (.*)$", done.stdout, re.M)}
-    key = next(folder.glob("*rsa*.pem")).read_bytes()
+    path = next(folder.glob("*rsa*.pem"))
 
     def sign(content, domain=b"good.test", **options):
-        return dkim.sign(content, b"s1-rsa", domain, key, include_headers=[b"from", b"subject"], **options) + content
+        return dkim.sign(content, b"s1-rsa", domain, path.read_bytes(), include_headers=[b"from", b"subject"], **options) + content
+    sign.path = path
     return sign, records
 
 
@@ -62,10 +63,10 @@ def names(signer):
 @pytest.fixture
 def inbound(relay_to, make_aio, names):
     """(relay, port, sink) of a listener with these checks; the stranger may speak as any client by XCLIENT."""
-    def create(checks=ALL, servers=None, **changes):
+    def create(checks=ALL, servers=None, dkim=None, **changes):
         sink = make_aio()
         settings, ports = listener(checks=checks, xclient=[STRANGER], **changes)
-        config = merge(settings, {"dns": {"servers": [servers or names.address]}})
+        config = merge(settings, {"dns": {"servers": [servers or names.address]}, **({"dkim": dkim} if dkim else {})})
         return relay_to(sink, config), ports["mail"], sink
     return create
 
@@ -245,3 +246,76 @@ def test_what_l_leaves_out_counts_for_nothing(inbound, signer):
     content = signer[0](PLAIN, length=True) + b"appended\r\n"
     found = checked(inbound(), content, client="198.51.100.1")
     assert verdicts(found)["dkim"] == ["policy"] and verdicts(found)["dmarc"] == ["fail"]
+
+
+# ---- ARC ----
+
+def arc_verdict(content, records):
+    """python3-dkim's of the chain: cv, and why not."""
+    cv, _, reason = dkim.arc_verify(content, dnsfunc=verifiers.looked_up(records))
+    return (cv or b"fail").decode(), reason
+
+
+@pytest.fixture
+def sealing(inbound, signer):
+    """(relay, port, sink) of one that seals for good.test."""
+    def create(**checks):
+        path = signer[0].path
+        return inbound({**ALL, "arc_seal": "good.test", **checks}, dkim={"good.test": {"keys": f"s1-rsa:{path}"}})
+    return create
+
+
+BODIES = {"plain": PLAIN, "signed": None, "eight_bit": PLAIN.replace(b"hello", "Grüße".encode()),
+          "blanks": PLAIN + b" a  b \r\n\r\n\r\n", "empty": PLAIN.replace(b"hello\r\n", b""), "dots": PLAIN + b".x\r\n..\r\n"}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_our_seal_verifies_elsewhere(sealing, signer, kind):
+    sign, records = signer
+    relay, port, sink = sealing()
+    assert send(port, BODIES[kind] or sign(PLAIN)).startswith("250")
+    first = sink.wait(1)[0].original_content
+    assert [name for name, _ in mail.fields(first)][:4] == [b"arc-seal", b"arc-message-signature", b"arc-authentication-results",
+                                                            b"authentication-results"]
+    assert arc_verdict(first, records) == ("pass", "success")
+    found = verifiers.mailauth([first, first.replace(b"Subject: hi", b"Subject: ho")], records)
+    assert [one["arc"] for one in found] == ["pass", "fail"], found
+    assert arc_verdict(first.replace(b"Subject: hi", b"Subject: ho"), records)[0] == "fail"
+
+
+def test_a_chain_of_ours_and_others(sealing, signer):
+    sign, records = signer
+    relay, port, sink = sealing()
+    results = b"Authentication-Results: first.test; spf=pass smtp.mailfrom=user@good.test\r\n"
+    content = results + sign(PLAIN)
+    others = b"".join(dkim.arc_sign(content, b"s1-rsa", b"good.test", sign.path.read_bytes(), b"first.test",
+                                    include_headers=[b"from", b"subject"])) + content
+    for count in range(1, 4):  # each time what went out comes in again
+        found = checked((relay, port, sink), others)
+        assert verdicts(found)["arc"] == ["pass"], sink.envelopes[-1].original_content
+        others = mail.canonical(sink.envelopes[-1].original_content)
+        assert others.count(b"ARC-Seal: i=") == count + 1 and f"ARC-Seal: i={count + 1};".encode() in others
+        assert arc_verdict(others, records) == ("pass", "success")
+    assert verifiers.mailauth([others], records)[0]["arc"] == "pass"
+    # Broken on the way: it is said, sealed as failed once, and no more.
+    changed = others.replace(b"Subject: hi", b"Subject: ho")
+    assert verdicts(checked((relay, port, sink), changed))["arc"] == ["fail"]
+    failed = mail.canonical(sink.envelopes[-1].original_content)
+    assert b"cv=fail" in failed.split(b"\r\n\t")[0] and arc_verdict(failed, records)[0] == "fail"
+    assert verdicts(checked((relay, port, sink), failed))["arc"] == ["fail"]
+    assert sink.envelopes[-1].original_content.count(b"ARC-Seal: i=") == failed.count(b"ARC-Seal: i=")
+
+
+def test_what_friends_submit_is_not_sealed(sealing):
+    _, port, sink = sealing()
+    assert send(port, PLAIN, client="", source=FRIEND).startswith("250")
+    assert b"ARC-Seal" not in sink.wait(1)[0].original_content
+
+
+def test_check_names_what_sealing_lacks(tmp_path, signer):
+    config = tmp_path / "c.conf"
+    for text, word in (("smtp { checks { arc = record; arc_seal = good.test } }", "with an RSA key"),
+                       (f'smtp {{ checks {{ arc_seal = good.test }} }}\ndkim "good.test" {{ keys = "s:{signer[0].path}" }}', "arc = record")):
+        config.write_text(f'root = "{tmp_path}"\nhostname = "a.test"\n{text}\n')
+        done = subprocess.run([BINARY, "check", "--no-dns", "-c", config], capture_output=True, text=True, check=False)
+        assert done.returncode == 78 and word in done.stdout, done.stdout
