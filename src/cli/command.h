@@ -44,6 +44,7 @@ int command_run(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_import_iis(int argc, char **argv);
 int command_import_postfix(int argc, char **argv);
+int command_import_powermta(int argc, char **argv);
 int command_login(int argc, char **argv);
 int command_lint(int argc, char **argv);
 int command_dkim(int argc, char **argv);

@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char *const verdicts[] = {"taken", "not needed", "not supported"};
-
 /* Values that may be secret are never shown. */
 static bool is_secret(struct slice name)
 {
@@ -31,7 +29,7 @@ static void put_row(struct buf *out, const struct metabase_node *node, const str
     if (property->id)
         json_put_number(out, "id", property->id);
     json_put_text(out, "value", is_secret(name) ? SLICE("(not shown)") : property->value);
-    json_put_text(out, "verdict", slice_of(verdicts[verdict]));
+    json_put_text(out, "verdict", slice_of(import_verdict_name(verdict)));
     json_put_text(out, "here", slice_of(key ? key->words : "a key that isn't known"));
     json_close(out, '}');
 }
@@ -43,7 +41,7 @@ static void put_comment(struct buf *out, const struct metabase_property *propert
     buf_append_text(out, "#   ");
     for (size_t i = 0; i < name.size && i < 60; i++)
         buf_append_byte(out, (unsigned char)name.data[i] < 0x20 ? '?' : name.data[i]);
-    buf_printf(out, "%*s  %-13s  %s\n", name.size < 34 ? (int)(34 - name.size) : 0, "", verdicts[verdict],
+    buf_printf(out, "%*s  %-13s  %s\n", name.size < 34 ? (int)(34 - name.size) : 0, "", import_verdict_name(verdict),
                key ? key->words : "a key that isn't known");
 }
 

@@ -2,9 +2,8 @@
 #ifndef MR_CLI_IMPORT_KEYS_H
 #define MR_CLI_IMPORT_KEYS_H
 
+#include "cli/import_report.h"
 #include "config/metabase.h"
-
-enum import_verdict { IMPORT_TAKEN, IMPORT_NOT_NEEDED, IMPORT_NOT_SUPPORTED };
 
 struct import_key {
     const char *name;            /* "MaxMessageSize"; a last "*" stands for any rest */

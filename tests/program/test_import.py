@@ -149,3 +149,107 @@ def test_what_is_no_main_cf_is_said_with_its_line(tmp_path):
     main.write_text("myhostname = a.example\nno parameter\n")
     assert "line 2" in run("import-postfix", main, code=65).stderr
     run("import-postfix", tmp_path / "none", code=65)
+
+
+PMTA = """#
+# a PowerMTA config
+#
+postmaster you@example.com
+host-name mta.example.com
+smtp-listener 0.0.0.0/0:2525   # everywhere
+smtp-listener [::1]:25
+log-rotate 7
+domain-key s1,example.com,/etc/pmta/example.pem
+domain-key s2,*,/etc/pmta/any.pem
+pickup /var/spool/pmta/pickup /var/spool/pmta/badmail
+spool /var/spool/pmta
+http-mgmt-port 8080
+run-as-root no
+total-max-smtp-out 800
+domain-macro hotmail hotmail.com,live.com, msn.com
+relay-domain inside.example
+<source 127.0.0.1>
+    always-allow-relaying yes
+    process-x-virtual-mta yes
+    max-message-size 20M
+</source>
+<source 10.0.0.0/8>
+    always-allow-relaying YES
+</source>
+<source 0/0>
+    always-allow-relaying no
+    max-message-size 0
+</source>
+<domain *>
+    max-smtp-out    20
+    max-msg-per-connection 100
+    max-msg-rate 100/s
+    retry-after 10m
+    bounce-after 4d12h
+    use-starttls yes
+    connect-timeout 1m
+    backoff-retry-after 1h
+</domain>
+<domain $hotmail>
+    max-smtp-out 5
+    max-msg-rate 1000/h
+    require-starttls yes
+</domain>
+<domain relay.example>
+    route [192.0.2.9]:2525
+    auth-username me
+    auth-password SECRET
+    connect-timeout 5s
+</domain>
+<virtual-mta Mta.1>
+    smtp-source-host 192.0.2.11 out1.example.com
+    max-smtp-out 50
+    <domain *>
+        max-smtp-out 2
+        max-msg-rate 500/d
+    </domain>
+</virtual-mta>
+<virtual-mta none>
+    auto-cold-virtual-mta 1.2.3.4
+</virtual-mta>
+<virtual-mta-pool pool>
+    virtual-mta Mta.1
+</virtual-mta-pool>
+"""
+
+
+def test_a_powermta_config_becomes_a_config_that_check_reads(tmp_path):
+    source, config = tmp_path / "config", tmp_path / "mailroot.conf"
+    source.write_text(PMTA)
+    text = run("import-powermta", source, "--root", tmp_path / "Mailroot").stdout
+    config.write_text(text.replace('pickup.dir = "/var/spool', f'pickup.dir = "{tmp_path}').replace('keys = ["s1:', '#'))
+    for expected in (
+            'hostname = "mta.example.com"', 'pickup.dir = "/var/spool/pmta/pickup"', "events.keep = 7 ", "delivery.connections = 800 ",
+            "limits.message_size = 20971520 ", "delivery.connections_per_site = 20 ", "delivery.messages_per_connection = 100 ",
+            'delivery.rate = "100/1s"', "queue.retry_first = 10m ", "queue.retry_subsequent = 10m ", "queue.expire = 4d12h ",
+            "delivery.tls = may\n", "delivery.timeouts.connect = 1m ", 'route "hotmail.com" {', 'route "live.com" {', 'route "msn.com" {',
+            '  connections = 5 ', '  rate = "1000/1h"', "  tls = must", 'route "relay.example" {\n# connect-timeout = 5s',
+            'hosts = ["[192.0.2.9]:2525"]', 'source "mta-1" {', '  addresses = ["192.0.2.11"]', '  helo = "out1.example.com"',
+            "  site_connections = 2 ", '  site_rate = "500/1d"', "  connections = 50 ", "# virtual-mta = none: no smtp-source",
+            'dkim "example.com" { keys = ["s1:/etc/pmta/example.pem"] }', "# domain-key = s2,*,", 'listen = ["0.0.0.0:2525", "[::1]:25"]',
+            'relay_networks = ["127.0.0.1", "10.0.0.0/8"]', 'domains = ["inside.example"]'):
+        assert expected in text, (expected, text)
+    assert "SECRET" not in text
+    no_key = "\n".join(line for line in text.splitlines() if not line.startswith("dkim "))
+    config.write_text(no_key.replace("/var/spool/pmta", str(tmp_path)))
+    run("check", "--no-dns", "-c", config)
+    keys = json.loads(run("import-powermta", "--json", source).stdout)["keys"]
+    verdicts = {key["key"]: key["verdict"] for key in keys}
+    assert (verdicts["smtp-listener"], verdicts["spool"], verdicts["virtual-mta-pool"], verdicts["auto-cold-virtual-mta"]) == (
+        "taken", "not needed", "not supported", "not supported")
+    assert [key["line"] for key in keys if key["key"] == "host-name"] == [5]
+
+
+BROKEN_PMTA = [("<domain *>\nmax-smtp-out 2\n", "line 2: </domain>"), ("</domain>\n", "line 1: </domain>"), ("<domain *\n", 'line 1: ">"'),
+               ("<a 1>\n</b>\n", "line 2: </a>"), ("<a>\n" * 9, "line 5: less nesting")]
+
+
+def test_what_is_no_powermta_config_is_said_with_its_line(tmp_path):
+    for text, words in BROKEN_PMTA:
+        (tmp_path / "config").write_text(text)
+        assert words in run("import-powermta", tmp_path / "config", code=65).stderr, text
