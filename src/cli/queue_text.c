@@ -79,7 +79,8 @@ void put_time(struct buf *out, int64_t wall_ms)
 
 void out_print(struct buf *out)
 {
-    (void)fwrite(out->data, 1, out->size, stdout); /* main() looks at stdout at the end */
+    if (out->size)
+        (void)fwrite(out->data, 1, out->size, stdout); /* main() looks at stdout at the end */
     buf_clear(out);
 }
 

@@ -1,5 +1,7 @@
 #include "os/clock.h"
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -20,6 +22,38 @@ int64_t clock_mono_ms(void)
     struct timespec now;
     clock_gettime(CLOCK_BOOTTIME, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* By how much the wall clock is off from the old one counted on; several threads may ask. */
+static int64_t clock_set_ms(void)
+{
+    enum { NOTICED_MS = 60 * 1000, KEPT_MS = 24 * 60 * 60 * 1000 };
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static bool is_known;
+    static int64_t difference_ms, since_ms; /* wall to monotonic; when it was last as expected */
+    int64_t mono_ms = clock_mono_ms(), now_ms = clock_wall_ms() - mono_ms;
+    pthread_mutex_lock(&mutex);
+    int64_t off_ms = now_ms - difference_ms;
+    if (!is_known || (off_ms < NOTICED_MS && off_ms > -NOTICED_MS) || mono_ms - since_ms > KEPT_MS) {
+        is_known = true;
+        difference_ms = now_ms;
+        since_ms = mono_ms;
+        off_ms = 0;
+    }
+    pthread_mutex_unlock(&mutex);
+    return off_ms;
+}
+
+int64_t clock_due_ms(void)
+{
+    int64_t set_ms = clock_set_ms();
+    return clock_wall_ms() - (set_ms < 0 ? set_ms : 0);
+}
+
+int64_t clock_set_forward_ms(void)
+{
+    int64_t set_ms = clock_set_ms();
+    return set_ms > 0 ? set_ms : 0;
 }
 
 int clock_zone_s(int64_t wall_ms)

@@ -1,5 +1,6 @@
 #include "outcome/suppressed.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -10,7 +11,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <uthash.h>
 
 enum { FILE_SIZE_MAX = 1024 * 1024 * 1024, LOOK_EVERY_MS = 1000, ADDRESS_SIZE_MAX = 512, WORDS_SIZE_MAX = 200, DEAD_LINES_MIN = 1000 };
 

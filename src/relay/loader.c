@@ -104,7 +104,7 @@ static void collect(void *arg, const struct store_recipient *recipient)
 /* What could not be read is looked for again: nothing else might wake the loader. */
 static void store_failed(struct relay *relay, const struct error *error)
 {
-    relay_wake_at(relay, clock_wall_ms() + 1000L * STORE_AGAIN_S);
+    relay_wake_at(relay, clock_due_ms() + 1000L * STORE_AGAIN_S);
     struct event event = EVENT(EVENT_ERROR);
     event.reason = slice_of(error->text);
     event_put(relay->parts.log, &event);
@@ -210,7 +210,7 @@ void relay_reload(struct relay *relay, uint64_t id)
 /* Messages that left memory while more of them had become due, or an operator had changed them. */
 static void load_again(struct relay *relay)
 {
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = clock_due_ms();
     for (size_t i = 0; i < relay->reload_count; i++) {
         if (is_full(relay))
             relay->is_behind = true;
@@ -230,7 +230,7 @@ void loader_run(struct relay *relay)
         relay->load.is_on = true;
         relay->load.priority = 0;
         relay->load.cursor = (struct store_due_cursor){0};
-        relay->load.now_ms = clock_wall_ms();
+        relay->load.now_ms = clock_due_ms();
     }
     if (!relay->load.is_on && relay->reload_count == 0)
         return;

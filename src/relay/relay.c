@@ -27,7 +27,7 @@ void relay_wake_at(struct relay *relay, int64_t wall_ms)
     if (wall_ms >= relay->wake_ms)
         return;
     relay->wake_ms = wall_ms;
-    int64_t wait_ms = wall_ms - clock_wall_ms();
+    int64_t wait_ms = wall_ms - clock_due_ms();
     /* Many that are due one after another are loaded together. */
     wait_ms = wait_ms < 0 ? WAKE_GRAIN_MS : wait_ms + WAKE_GRAIN_MS;
     struct timeval wait = {wait_ms / 1000, wait_ms % 1000 * 1000};
@@ -128,7 +128,7 @@ void relay_start_list(struct relay *relay, struct queued *list)
         queued->next = NULL;
         loader_came(relay, queued->message.id);
         int64_t due_ms;
-        if (!is_all_due(queued, clock_wall_ms(), &due_ms)) { /* some of it, or all: the loader brings what is due */
+        if (!is_all_due(queued, clock_due_ms(), &due_ms)) { /* some of it, or all: the loader brings what is due */
             if (due_ms != INT64_MAX)
                 relay_wake_at(relay, due_ms);
             queued_destroy(&queued);

@@ -153,8 +153,9 @@ static void defer(struct settle *settle, const struct store_recipient *recipient
     const struct config_schedule *schedule = rule && rule->has_schedule ? &rule->schedule : &config->queue.schedule;
     struct window window;
     bool is_null = message->sender.size == 0;
-    int64_t now_ms = settlement->last_attempt_ms;
-    int64_t expires_ms = schedule_expires(config, schedule, message->arrived_ms, is_null);
+    /* The clock may have been set since it arrived: that makes nothing older. */
+    int64_t now_ms = clock_due_ms(), arrived_ms = message->arrived_ms + clock_set_forward_ms();
+    int64_t expires_ms = schedule_expires(config, schedule, arrived_ms, is_null);
     if (now_ms >= expires_ms && !attempt->is_kept) {
         settlement->state = STATE_EXPIRED;
         settlement->status = SLICE("5.4.7");
@@ -173,7 +174,7 @@ static void defer(struct settle *settle, const struct store_recipient *recipient
     if (settlement->next_ms < settle->next_ms)
         settle->next_ms = settlement->next_ms;
     if (!is_null && !recipient->is_delay_noticed && schedule->delay_notice_ms
-        && now_ms - message->arrived_ms >= schedule->delay_notice_ms) {
+        && now_ms - arrived_ms >= schedule->delay_notice_ms) {
         settlement->is_delay_noticed = true;
         struct store_settlement told = *settlement;
         told.next_ms = expires_ms;
