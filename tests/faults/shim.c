@@ -10,6 +10,7 @@
  *           SQLite's code). Put in front of AddressSanitizer's library (verify_asan_link_order=0), memory stays its.
  *   defect  a mistake of the relay's that is played: see enum defect
  *   record  every change of the disk, in order, into FAULTS_RECORD (lib/power.py reads it)
+ *   image   at every image_every-th point FAULTS_IMAGE is cloned into FAULTS_CLONES (lib/images.py)
  *   clock   time runs clock_scale times as fast, and the wall clock is off by clock_jump_ms
  * FAULTS_INODES lists "device:inode recorded_inode born_s born_ns": what statx() says of files that were rebuilt. */
 #undef _FILE_OFFSET_BITS /* both names of each call are defined here */
@@ -17,6 +18,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -79,6 +81,7 @@ struct orders {
     uint64_t defect;
     uint64_t clock_scale;
     _Atomic int64_t clock_jump_ms;
+    uint64_t image_every, image_first; /* points at which the disk's image is cloned; 0: none */
     int64_t clock_base_ns[16];       /* by clock, when the orders were written */
     _Atomic uint64_t calls[CALL_COUNT];
     _Atomic uint64_t record_size;
@@ -169,6 +172,33 @@ static void die(const char *name)
         pause();
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* The disk as it would be after a power cut now; its name says between which times that was. */
+static void clone_image(uint64_t number)
+{
+    const char *image = getenv("FAULTS_IMAGE"), *clones = getenv("FAULTS_CLONES");
+    char path[600], named[600];
+    if (!image || !clones)
+        return;
+    snprintf(path, sizeof path, "%s/.%llu", clones, (unsigned long long)number);
+    uint64_t begin_ns = now_ns();
+    int from = (int)syscall(SYS_openat, AT_FDCWD, image, O_RDONLY | O_CLOEXEC);
+    int to = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    bool is_done = from >= 0 && to >= 0 && syscall(SYS_ioctl, to, FICLONE, from) == 0;
+    syscall(SYS_close, from);
+    syscall(SYS_close, to);
+    snprintf(named, sizeof named, "%s/%llu-%llu-%llu", clones, (unsigned long long)number, (unsigned long long)begin_ns,
+             (unsigned long long)now_ns());
+    if (is_done)
+        syscall(SYS_renameat2, AT_FDCWD, path, AT_FDCWD, named, 0);
+}
+
 /* The number of this point, which ends here if it is the one to be killed before. */
 static uint64_t point_begin(const char *name)
 {
@@ -177,6 +207,8 @@ static uint64_t point_begin(const char *name)
     uint64_t number = atomic_fetch_add(&orders->points, 1) + 1;
     if (number == orders->kill_at && !orders->kill_is_after)
         die(name);
+    if (orders->image_every && number % orders->image_every == orders->image_first)
+        clone_image(number);
     return number;
 }
 
@@ -286,13 +318,6 @@ static void record_unlock(void)
 {
     if (record_bytes)
         atomic_flag_clear((atomic_flag *)record_bytes);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 static void record_put(struct record_row row, const char *name, const char *name2, const void *data)

@@ -26,8 +26,8 @@ import time
 
 from lib.ledger import Ledger
 from lib.orders import CALLS
-from lib.scenarios import LARGE, bad, message, one, undeliverable
-from lib.world import CONNECTIONS, SHIM, Stuck, World, sanitized
+from lib.scenarios import LARGE, bad, dropped, message, one, undeliverable
+from lib.world import CONNECTIONS, SHIM, Stuck, World, free_port, sanitized
 
 FULL, IO, NOMEM_SQL, BUSY = 13, 10, 7, 5  # SQLite's codes
 SHORT = "short"
@@ -99,17 +99,6 @@ def submit(world, tag):
                 time.sleep(0.05)
                 if time.monotonic() > end - ROUND_S + HELD_S:
                     world.orders["is_failing"] = 0
-
-
-def free_port():
-    """Below the ports that outgoing connections get: nobody else takes it while a relay is started again."""
-    while True:
-        port = random.randrange(10000, 30000)
-        try:
-            with socket.create_server(("127.0.0.1", port)):
-                return port
-        except OSError:
-            continue
 
 
 class FailingWorld(World):
@@ -318,10 +307,10 @@ WAYS = [
     Way("to Badmail", lambda tag: [bad(f"{tag}-b"), one(f"{tag}-g", ["ok@far.test"])]),
     Way("undeliverable", lambda tag: [undeliverable(f"{tag}-u"), (f"{tag}-ul", (
         message(f"{tag}-ul", [f"no-{tag}-ul@far.test"], sender="", body=LARGE), {f"no-{tag}-ul@far.test": "badmail"}))]),
-    Way("drop", lambda tag: [(f"{tag}-d", (message(f"{tag}-d", ["you@home.test"]), {"you@home.test": "dropped"}))]),
+    Way("drop", lambda tag: [dropped(f"{tag}-d", "you@home.test")]),
     Way("listener"),
     Way("start", lambda tag: [one(f"{tag}-p{n}", ["ok@far.test"]) for n in range(3)] + [bad(f"{tag}-b")] + [
-        (f"{tag}-d", (message(f"{tag}-d", ["you@home.test"]), {"you@home.test": "dropped"}))], StartRound),
+        dropped(f"{tag}-d", "you@home.test")], StartRound),
 ]
 
 

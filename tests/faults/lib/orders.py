@@ -20,7 +20,7 @@ def constants(prefix):
 CALLS = constants("CALL")
 DEFECTS = constants("DEFECT")
 ONE_BY_ONE = ("points kill_at kill_is_after fail_at fail_call fail_errno fail_is_ever fail_is_short is_failing failed "
-              "defect clock_scale clock_jump_ms").split()
+              "defect clock_scale clock_jump_ms image_every image_first").split()
 CLOCKS_AT = 8 * len(ONE_BY_ONE)
 CALLS_AT = CLOCKS_AT + 8 * 16
 TAIL_AT = CALLS_AT + 8 * CALLS["count"]

@@ -262,7 +262,7 @@ def recover(world, scenario, disk, state, delivered, clock_jump_ms=0):
     return Ledger(world, scenario.expected, 1, CONNECTIONS)
 
 
-RUNS = [SCENARIOS[0], SCENARIOS[1], SCENARIOS[2], SCENARIOS[3], SCENARIOS[5], SCENARIOS[6],
+RUNS = [SCENARIOS[0], SCENARIOS[1], SCENARIOS[2], SCENARIOS[3], SCENARIOS[5], SCENARIOS[6], SCENARIOS[10], SCENARIOS[11],
         Scenario("mix", [one("y1", ["ok1@far.test"], body=LARGE), bad("y2"), one("y3", ["no@far.test", "later@far.test"])], SOON)]
 
 

@@ -37,6 +37,20 @@ class Scenario:
         return dict(self.expected, **{token: outcome for token, (_, outcome) in more.items()})
 
 
+class Pairs(Scenario):
+    """The same as E-MailRelay writes them: a file for the content and one for the envelope."""
+
+    def set_up(self, world):
+        world.fresh(self.config)
+        for token, (content, outcome) in self.files.items():
+            lines = ["X-MailRelay-Format: #2821.7", "X-MailRelay-Content: 8bit", "X-MailRelay-From: from@here.test",
+                     f"X-MailRelay-ToCount: {len(outcome)}", *(f"X-MailRelay-To-Remote: {name}" for name in outcome),
+                     "X-MailRelay-Authentication: ", "X-MailRelay-Client: 127.0.0.1", "X-MailRelay-Utf8MailboxNames: 0",
+                     "X-MailRelay-End: 1", ""]
+            world.drop(f"emailrelay.{token}.content", content[content.index(b"From:"):])
+            world.drop(f"emailrelay.{token}.envelope", "\r\n".join(lines).encode())
+
+
 def one(token, recipients, **options):
     """A file and its outcome; the recipient's name says which it is."""
     outcome = {name: "returned" if name.startswith(("no", "always")) else "delivered" for name in recipients}
@@ -53,6 +67,12 @@ def undeliverable(token):
     return token, (message(token, [f"no-{token}@far.test"], sender=""), {f"no-{token}@far.test": "badmail"})
 
 
+def dropped(token, recipient):
+    """For a local domain."""
+    return token, (message(token, [recipient]), {recipient: "dropped"})
+
+
+HOME = {"local": {"domains": ["home.test"]}}
 LARGE = b"A line of a large message, seventy octets long, as mail mostly is....\r\n" * 2400
 SOON = {"queue": {"expire": "3s", "retry_first": "1s", "retry_second": "1s", "retry_third": "1s"}}
 
@@ -68,6 +88,8 @@ SCENARIOS = [
     Scenario("expiry", [one("x1", ["always@far.test", "ok@far.test"])], SOON),
     Scenario("receipts", [one("r1", ["ok@far.test"]), one("r2", ["later@far.test"])], {"receipts": {"enabled": True}}),
     Scenario("same name again", [one("s1", ["ok1@far.test"])], later=[one("s2", ["ok2@far.test"])]),
+    Scenario("drop", [dropped("d1", "one@home.test"), dropped("d2", "two@home.test")], HOME, linger_s=0.12),
+    Pairs("pairs", [one("q1", ["ok1@far.test"]), one("q2", ["ok2@far.test", "no2@far.test"])], linger_s=0.12),
 ]
 
 LOAD = Scenario("load", [one(f"w{n}", [f"ok{n}@far.test", f"{'later' if n % 9 == 0 else 'ok'}-b{n}@far.test"])

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -39,6 +40,17 @@ def sanitized():
         if found:
             return SANITIZED, found.group(1)
     return BINARY, None
+
+
+def free_port():
+    """Below the ports that outgoing connections get: nobody else takes it while a relay is started again."""
+    while True:
+        port = random.randrange(10000, 30000)
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            continue
 
 
 class Stuck(Exception):
