@@ -19,7 +19,6 @@ import re
 import signal
 import smtplib
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -158,16 +157,6 @@ class FailingWorld(World):
                 return False
             time.sleep(0.002)
         return True
-
-    def is_quiet(self):
-        """Nothing in Pickup and nothing in the queue, without asking the relay: it would count calls for us."""
-        if self.names() or self.names("Pickup/.taken"):
-            return False
-        try:
-            with sqlite3.connect(f"file:{self.root}/Queue/queue.db?mode=ro", uri=True, timeout=0.2) as queue:
-                return queue.execute("SELECT count(*) FROM message").fetchone()[0] == 0
-        except sqlite3.Error:
-            return False
 
     def leave(self):
         """SIGTERM: it has to end by itself, and LeakSanitizer looks."""
