@@ -9,9 +9,9 @@
 #include "os/control.h"
 #include "os/file.h"
 #include "os/https.h"
+#include "os/loop.h"
 
 #include <event2/event.h>
-#include <event2/thread.h>
 #include <jansson.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -206,7 +206,6 @@ static int login(const struct config *config, const struct config_route *route, 
     struct arena arena = {0};
     struct error error = {0};
     int code = EX_CONFIG;
-    (void)evthread_use_pthreads();
     oauth_endpoints(&arena, &route->oauth, &request.endpoints);
     bool is_by_device = way == 'd' || (way == 0 && request.endpoints.device_url);
     const char *file = route->oauth.client_secret_file;
@@ -214,8 +213,8 @@ static int login(const struct config *config, const struct config_route *route, 
         code = command_fail("login", EX_CONFIG, "the service has no %s for this", is_by_device ? "oauth_device_url" : "oauth_authorize_url");
     else if (file && !(request.client_secret = secret_read(file, &error)))
         code = command_fail("login", EX_CONFIG, "%s", error.text);
-    else if (!(request.base = event_base_new()) || !(request.https = https_create(request.base, &error)))
-        code = command_fail("login", EX_OSERR, "%s", request.base ? error.text : "no event loop");
+    else if (!(request.base = loop_create(&error)) || !(request.https = https_create(request.base, &error)))
+        code = command_fail("login", EX_OSERR, "%s", error.text);
     else
         code = ask_for_consent(&request, config, is_by_device);
     https_destroy(&request.https);
