@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -248,6 +249,31 @@ static void on_connect_result(struct stream *stream)
     stream->handler->on_connected(stream->arg);
 }
 
+/* What a person can act on, with OpenSSL's words behind it. */
+static const char *handshake_reason(void)
+{
+    static const struct { int reason; const char *words; } known[] = {
+        {SSL_R_WRONG_VERSION_NUMBER, "what the server says is no TLS"},
+        {SSL_R_UNSUPPORTED_PROTOCOL, "there is no TLS version that both sides take"},
+        {SSL_R_TLSV1_ALERT_PROTOCOL_VERSION, "there is no TLS version that both sides take"},
+        {SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE, "there is no cipher that both sides take, or the server wants another certificate"},
+        {SSL_R_NO_SHARED_CIPHER, "there is no cipher that both sides take"},
+        {SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED, "the server wants a certificate of ours"},
+        {SSL_R_TLSV1_UNRECOGNIZED_NAME, "the server does not know the name that it was asked for"},
+        {SSL_R_DH_KEY_TOO_SMALL, "the server's Diffie-Hellman key is too short"},
+        {SSL_R_UNEXPECTED_EOF_WHILE_READING, "the server hung up"},
+    };
+    static char text[256]; /* the loop's thread only */
+    unsigned long code = ERR_peek_last_error();
+    const char *words = NULL, *theirs = tls_reason("connection lost");
+    for (size_t i = 0; i < COUNT_OF(known); i++)
+        if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == known[i].reason)
+            words = known[i].words;
+    (void)snprintf(text, sizeof text, "the TLS handshake failed: %s%s%s%s", words ? words : theirs, words ? " (" : "", words ? theirs : "",
+                   words ? ")" : "");
+    return text;
+}
+
 static void shake_hands(struct stream *stream)
 {
     ERR_clear_error();
@@ -263,7 +289,7 @@ static void shake_hands(struct stream *stream)
     if (why == SSL_ERROR_WANT_WRITE)
         (void)event_add(stream->writable, NULL);
     else if (why != SSL_ERROR_WANT_READ)
-        close_now(stream, tls_reason("connection lost in the TLS handshake"));
+        close_now(stream, handshake_reason());
 }
 
 static bool begin_tls(struct stream *stream, SSL_CTX *context, struct error *error)

@@ -1,6 +1,7 @@
 """Smart hosts that want a user: Postfix with Dovecot's or Cyrus' SASL, and scripted servers for what those never do."""
+import base64
+import hashlib
 import json
-import os
 import pwd
 import re
 import shutil
@@ -13,10 +14,10 @@ import urllib.request
 import pytest
 
 from lib import mail
-from lib.receivers import needs_root
+from lib.receivers import PostfixReceiver, needs_root
 from lib.relay import BINARY
 from lib.relay import USER as RUNS_AS
-from lib.scripted import EXTENSIONS, ScriptedServer
+from lib.scripted import EXTENSIONS, HANG
 from lib.signed import Authority
 from lib.submission import PASSWORD, USER, CyrusSubmission, Dovecot, by_dovecot
 from lib.tokenserver import CLIENT, CLIENT_SECRET, TokenServer
@@ -379,3 +380,223 @@ def test_presets(oauth_relay, login, service, way, place, words):
     form = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))
     assert url.startswith(place) and form["client_id"] == CLIENT and form["login_hint"] == USER
     assert all(form[key].startswith(value) for key, value in words.items())
+
+
+# ---- servers that do what they should not ----
+
+@pytest.fixture
+def scripted(make_server, certificate):
+    """A scripted server with STARTTLS and a certificate of ours that offers these mechanisms."""
+    def create(mechanisms, table=(), starttls=True, more=(), **options):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*options.pop("certificate", certificate))
+        words = [*EXTENSIONS, *(["STARTTLS"] if starttls else []), *([f"AUTH {mechanisms}"] if mechanisms else []), *more]
+        return make_server(table, extensions=words, context=context, **options)
+    return create
+
+
+TAKEN = (r"AUTH", "235 2.7.0 in")
+
+
+def test_starttls_stripped_says_no_password(scripted, relay_by):
+    server = scripted("PLAIN LOGIN", [TAKEN], starttls=False)
+    event = relay_by(server).send("m", mail.message(), kind="deferred")
+    assert "TLS is required and the server does not offer it" in event["reason"] and not server.said("AUTH|MAIL")
+
+
+def test_wrong_certificate_gets_no_password(scripted, relay_by, authority):
+    server = scripted("PLAIN LOGIN", [TAKEN], certificate=authority.certificate("other.test"))
+    event = relay_by(server).send("m", mail.message(), kind="deferred")
+    assert "it is for another name" in event["reason"] and not server.said("AUTH|MAIL")
+    assert not server.said("EHLO")[1:], "nothing is said to a host that is not who it should be"
+
+
+def test_a_fingerprint_stands_in_for_the_name(scripted, relay_by, authority):
+    self_signed = authority.certificate("whoever.test", self_signed=True)
+    digest = hashlib.sha256(authority.der(self_signed[0])).hexdigest()
+    server = scripted("PLAIN", [TAKEN], certificate=self_signed)
+    event = relay_by(server, {"tls": "fingerprint", "fingerprints": [digest]}).send("m", mail.message())
+    assert event["auth"] == "PLAIN" and server.said("MAIL")[0].endswith("AUTH=<>")
+
+
+def test_tls_1_1_is_not_enough(make_server, relay_by, certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    server = make_server([TAKEN], extensions=[*EXTENSIONS, "STARTTLS", "AUTH PLAIN"], context=context)
+    event = relay_by(server).send("m", mail.message(), kind="deferred")
+    assert event["stage"] == "tls" and "no TLS version that both sides take" in event["reason"] and not server.said("AUTH")
+
+
+def test_a_server_that_does_not_speak_tls(make_server, relay_by):
+    server = make_server(extensions=[*EXTENSIONS, "STARTTLS", "AUTH PLAIN"])
+    event = relay_by(server, {"implicit_tls": "true"}).send("m", mail.message(), kind="deferred")
+    assert event["stage"] == "tls" and "what the server says is no TLS" in event["reason"]
+
+
+def test_a_handshake_that_hangs(make_server, relay_by, authority):
+    server = make_server([(r"CONNECT", HANG)], extensions=[*EXTENSIONS, "STARTTLS", "AUTH PLAIN"])
+    config = {"delivery": {"tls_ca_file": str(authority.file), "timeouts": {"tls": "1s"}}}
+    event = relay_by(server, {"implicit_tls": "true"}, config).send("m", mail.message(), kind="deferred")
+    assert event["stage"] == "tls" and "timed out" in event["reason"]
+
+
+def test_a_weaker_offer_than_before_is_told(scripted, relay_by):
+    server = scripted("CRAM-MD5 PLAIN", [(r"AUTH CRAM", "334 PDEuMkB4Pg=="), (r"AUTH|[A-Za-z0-9+/]{40,}=*$", "235 2.7.0 in")])
+    relay = relay_by(server, {"messages_per_connection": 1})
+    assert relay.send("m1", mail.message())["auth"] == "CRAM-MD5"
+    server.defaults[0] = (server.defaults[0][0], server.defaults[0][1].replace("CRAM-MD5 ", ""))
+    assert relay.send("m2", mail.message())["auth"] == "PLAIN"
+    warning = relay.wait_event("warning", reason=re.compile("downgrade"))
+    assert "offers AUTH PLAIN; before it had CRAM-MD5" in warning["reason"] and warning["mx"] == HOST
+
+
+def test_a_mechanism_that_is_not_allowed_is_not_used(scripted, relay_by):
+    server = scripted("PLAIN LOGIN", [TAKEN])
+    relay = relay_by(server, {"auth_mechanisms": ["scram-sha-256"]})
+    relay.drop("m", mail.message())
+    assert "nothing that this route may use" in relay.wait_event("suspended")["reason"]
+    assert "auth_mechanisms allow none of these" in relay.wait_event("warning", reason=re.compile("downgrade"))["reason"]
+    assert not server.said("AUTH")
+
+
+def test_no_auth_offered_keeps_the_mail(scripted, relay_by):
+    server = scripted(None)
+    relay = relay_by(server)
+    relay.drop("m", mail.message())
+    assert "offers no AUTH" in relay.wait_event("suspended")["reason"] and not server.said("MAIL")
+
+
+def test_a_scram_server_that_proves_nothing_gets_no_mail(scripted, relay_by):
+    server = scripted("SCRAM-SHA-256", [TAKEN])
+    relay = relay_by(server)
+    relay.drop("m", mail.message())
+    assert "did not prove that it knows the password" in relay.wait_event("suspended")["reason"] and not server.said("MAIL")
+
+
+def test_454_is_for_a_while(scripted, relay_by):
+    server = scripted("PLAIN", [(r"AUTH", ["454 4.7.0 try later", "235 2.7.0 in"])])
+    relay = relay_by(server, {"retry_first": "300ms"})
+    deferred = relay.send("m", mail.message(), kind="deferred")
+    assert (deferred["code"], deferred["stage"]) == (454, "auth")
+    relay.wait_event("delivered", pickup="m")
+    assert not relay.events("suspended")
+
+
+@pytest.mark.parametrize("says", ["535 5.7.8 %(plain)s is wrong", "535 5.7.8 your password %(password)s is wrong"])
+def test_a_server_that_repeats_the_secret(scripted, relay_by, says):
+    coded = base64.b64encode(f"\0{USER}\0{PASSWORD}".encode()).decode()
+    server = scripted("PLAIN", [(r"AUTH", says % {"plain": coded, "password": PASSWORD})])
+    relay = relay_by(server)
+    relay.drop("m", mail.message())
+    relay.wait_event("deferred", pickup="m")
+    told = all_that_is_told(relay)
+    assert PASSWORD not in told and coded not in told and ("[hidden]" in told or "repeated our response" in told)
+
+
+def test_a_dead_host_is_passed_over(scripted, relay_by, certificate):
+    server = scripted("PLAIN", [TAKEN])
+    hosts = [f"127.9.9.9:{server.port}", f"{HOST}:{server.port}"]
+    event = relay_by(server, {"hosts": hosts}).send("m", mail.message())
+    assert event["mx"] == HOST and event["auth"] == "PLAIN"
+
+
+def test_one_connection_proves_the_password(scripted, relay_by):
+    server = scripted("PLAIN", [(r"AUTH", "535 5.7.8 no")])
+    relay = relay_by(server)
+    for number in range(20):
+        relay.drop(f"m{number}", mail.message(to=f"u{number}@b.test"))
+    relay.wait_events("deferred", 20)
+    assert len(server.said("AUTH")) == 1, "many wrong tries lock an account"
+    assert len(relay.events("suspended")) == 1
+
+
+def test_direct_first_tells_the_user_to_the_smart_host_alone(relay_with_names, make_server, scripted, authority, secret):
+    mx, smart = make_server([(r"AUTH", "235 in")], extensions=[*EXTENSIONS, "AUTH PLAIN"]), scripted("PLAIN", [TAKEN])
+    mx.table.append((re.compile("CONNECT"), ["220 hi", "421 4.3.2 closing"]))
+    relay = relay_with_names(
+        {"b.test": ["MX 10 mx.b.test."], "mx.b.test": [f"A {mx.address}"]},
+        {"route": {"*": {"hosts": [f"{HOST}:{smart.port}"], "direct_first": True, "user": USER, "password_file": secret()}},
+         "delivery": {"tls_ca_file": str(authority.file), "messages_per_connection": 1}, "dns": {"hosts": {HOST: smart.address}}})
+    first = relay.send("m1", mail.message(to="u@b.test"))
+    assert "auth" not in first and not mx.said("AUTH")
+    assert relay.send("m2", mail.message(to="u@b.test"))["auth"] == "PLAIN"
+    assert not mx.said("AUTH") and len(smart.said("AUTH")) == 1
+
+
+def test_a_reroute_is_not_told_the_user(scripted, relay_by, make_server):
+    server = scripted("PLAIN", [(r"AUTH", "535 5.7.8 no")])
+    other = make_server([(r"AUTH", "235 in")], extensions=[*EXTENSIONS, "AUTH PLAIN"])
+    relay = relay_by(server)
+    relay.drop("m", mail.message())
+    relay.wait_event("suspended")
+    relay.wait_event("deferred", pickup="m")
+    relay.run("queue", "reroute", "--to", f"[{other.address}]:{other.port}", "--all", check=0)
+    relay.wait_event("delivered", pickup="m")
+    assert not other.said("AUTH")
+
+
+def test_external_by_a_client_certificate(relay_by, certificate, authority, open_things):
+    """Postfix asks for a certificate; Dovecot trusts what Postfix verified. Here: the certificate is shown, and EXTERNAL is said."""
+    file, key = authority.certificate("relay.test")
+    server = PostfixReceiver(
+        f"smtpd_tls_security_level = encrypt\nsmtpd_tls_chain_files = {certificate[1]}, {certificate[0]}\nsmtpd_tls_req_ccert = yes\n"
+        f"smtpd_tls_CAfile = {authority.file}\nsmtpd_relay_restrictions = permit_tls_all_clientcerts, reject\nsmtpd_tls_received_header = yes\n")
+    open_things.append(server)
+    readable = authority.folder / "client.pem"
+    readable.write_text(open(file).read() + open(key).read())
+    shutil.chown(readable, RUNS_AS)
+    readable.chmod(0o600)
+    relay = relay_by(server, {"user": None, "password_file": None, "tls": "verify"},
+                     {"delivery": {"tls_ca_file": str(authority.file), "tls_certificate": str(readable)}})
+    relay.send("m", mail.message())
+    assert b'Client CN "relay.test"' in server.wait(1)[0] and b"(verified OK)" in server.wait(1)[0]
+
+
+def test_external_says_the_user_or_nothing(scripted, relay_by, authority):
+    file, key = authority.certificate("relay.test")
+    readable = authority.folder / "both.pem"
+    readable.write_text(open(file).read() + open(key).read())
+    shutil.chown(readable, RUNS_AS)
+    server = scripted("PLAIN EXTERNAL", [TAKEN])
+    config = {"delivery": {"tls_ca_file": str(authority.file), "tls_certificate": str(readable)}}
+    keys = {"password_file": None, "auth_mechanisms": ["EXTERNAL"]}
+    assert relay_by(server, keys, config).send("m", mail.message())["auth"] == "EXTERNAL"
+    assert relay_by(server, {**keys, "user": None}, config).send("m", mail.message())["auth"] == "EXTERNAL"
+    assert server.said("AUTH") == ["AUTH EXTERNAL " + base64.b64encode(USER.encode()).decode(), "AUTH EXTERNAL ="]
+
+
+# ---- the secret's file ----
+
+@pytest.mark.parametrize("make, words", [
+    (lambda secret: secret(mode=0o644, name="other"), "everybody can read this secret"),
+    (lambda secret: secret("", name="other"), "the secret was expected in the first line"),
+    (lambda secret: secret("a\tb", name="other"), "a control byte"),
+    (lambda secret: secret()[:-1], "No such file"),
+    (lambda secret: "credential:smart", "CREDENTIALS_DIRECTORY"),
+])
+def test_what_is_wrong_with_the_file(scripted, relay_by, secret, make, words):
+    server = scripted("PLAIN", [TAKEN])
+    relay = relay_by(server, {"password_file": make(secret)}, start=False)
+    shown = relay.run("check", "--no-dns", check=78).stdout.decode()
+    assert words in shown and 'route "*"' in shown and PASSWORD not in shown
+
+
+def test_a_systemd_credential(scripted, relay_by, secret, tmp_path):
+    server = scripted("PLAIN", [TAKEN])
+    secret(mode=0o400, name="smart")
+    tmp_path.chmod(0o700)  # root's: read before the relay becomes its user
+    relay = relay_by(server, {"password_file": "credential:smart"}, environment={"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert relay.send("m", mail.message())["auth"] == "PLAIN"
+    relay.reload()
+    relay.wait_event("started", count=2)
+    assert relay.send("m2", mail.message())["auth"] == "PLAIN"
+
+
+def test_a_rehearsal_authenticates(scripted, relay_by, tmp_path):
+    server = scripted("PLAIN", [TAKEN])
+    relay = relay_by(server)
+    (tmp_path / "m.eml").write_bytes(mail.message())
+    relay.run("rehearse", tmp_path / "m.eml", check=0)
+    assert len(server.said("AUTH PLAIN")) == 1 and server.said("RCPT") and not server.transactions
