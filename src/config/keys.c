@@ -103,6 +103,7 @@ const struct config_key config_keys[] = {
     {"smtp.deny", KEY_LIST, AT(smtp.deny), 0, 0, NULL, NULL},
     {"smtp.xclient", KEY_LIST, AT(smtp.xclient), 0, 0, NULL, NULL},
     {"smtp.proxy", KEY_LIST, AT(smtp.proxy), 0, 0, NULL, NULL},
+    {"smtp.bare_lf", KEY_LIST, AT(smtp.bare_lf), 0, 0, NULL, NULL},
     {"smtp.users", KEY_TEXT, AT(smtp.users), 0, 0, NULL, NULL},
     {"smtp.tls_cert", KEY_TEXT, AT(smtp.tls_cert), 0, 0, NULL, NULL},
     {"smtp.tls_key", KEY_TEXT, AT(smtp.tls_key), 0, 0, NULL, NULL},

@@ -89,6 +89,7 @@ bool policy_load(const struct config *config, struct policy *ret_policy, struct 
         {"deny", &config->smtp.deny, &ret_policy->deny},
         {"xclient", &config->smtp.xclient, &ret_policy->xclient},
         {"proxy", &config->smtp.proxy, &ret_policy->proxy},
+        {"bare_lf", &config->smtp.bare_lf, &ret_policy->bare_lf},
     };
     for (size_t i = 0; i < COUNT_OF(lists); i++) {
         if (!networks_load(lists[i].key, lists[i].list, lists[i].networks, error)) {
@@ -104,7 +105,8 @@ bool policy_load(const struct config *config, struct policy *ret_policy, struct 
 
 void policy_finish(struct policy *policy)
 {
-    struct policy_networks *all[] = {&policy->relay, &policy->allow, &policy->deny, &policy->xclient, &policy->proxy};
+    struct policy_networks *all[] = {&policy->relay, &policy->allow, &policy->deny, &policy->xclient, &policy->proxy,
+                                    &policy->bare_lf};
     for (size_t i = 0; i < COUNT_OF(all); i++)
         free(all[i]->items);
     for (size_t i = 0; i < policy->queue_count; i++)

@@ -23,7 +23,7 @@ enum policy_etrn { ETRN_ALLOWED, ETRN_UNKNOWN, ETRN_DENIED };
 
 struct policy {
     const struct config *config;
-    struct policy_networks relay, allow, deny, xclient, proxy;
+    struct policy_networks relay, allow, deny, xclient, proxy, bare_lf;
     struct config_list domains; /* borrowed from the config */
     struct policy_queue *queues;
     size_t queue_count;

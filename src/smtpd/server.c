@@ -473,6 +473,7 @@ static void on_xclient(struct server *server, struct slice argument)
     }
     server->client.may_relay = policy_has(&server->options->policy->relay, &server->client.address);
     server->client.may_xclient = policy_has(&server->options->policy->xclient, &server->client.address);
+    server->client.may_bare_lf = policy_has(&server->options->policy->bare_lf, &server->client.address);
     if (policy_admits(server->options->policy, &server->client.address))
         server_reply(server, "220 %s ESMTP mailroot", server->options->host);
     else
@@ -608,6 +609,10 @@ static size_t feed_line(struct server *server, struct slice bytes)
     }
     for (size_t i = 0; i < bytes.size; i++) {
         char c = bytes.data[i];
+        if (c == '\n' && !server->has_cr && server->client.may_bare_lf) { /* D10 */
+            buf_append_byte(&server->line, '\r');
+            server->has_cr = true;
+        }
         if (server->has_cr != (c == '\n')) { /* D2: a CR that no LF follows, a LF that no CR precedes */
             server_break(server, server->has_cr ? "500 5.5.2 a bare CR" : "500 5.5.2 a bare LF");
             return bytes.size;

@@ -26,6 +26,8 @@
  *     addresses need no domain, and what comes of it is an ordinary pickup file
  * D8  a relaying decision is taken on the parsed domain (smtpd/policy.h)
  * D9  no reply holds a text of the client's but an address that was parsed and is printable
+ * D10 a client that may_bare_lf, an old program in a network that is trusted: its bare LF ends a line as CRLF does, and is made
+ *     one. CRLF "." CRLF alone ends DATA even so; a dot on a line that a bare LF begins or ends is only taken off
  * Not here: time-outs (the driver's), how a password is checked (smtpd/auth.h). */
 #ifndef MR_SMTPD_SERVER_H
 #define MR_SMTPD_SERVER_H
@@ -79,7 +81,7 @@ struct server_client {
     char helo[256], user[256];
     char name[256];         /* host name if XCLIENT told it, else empty */
     char tls[80];           /* "TLSv1.3 with cipher …", empty in the clear */
-    bool is_loopback, may_relay, may_xclient;
+    bool is_loopback, may_relay, may_xclient, may_bare_lf; /* bare_lf: D10 */
 };
 
 struct server_transaction { /* lives in the arena until the next one begins */
@@ -90,10 +92,13 @@ struct server_transaction { /* lives in the arena until the next one begins */
 };
 
 struct server_content { /* of DATA or BDAT */
-    enum server_line { LINE_START, LINE_MIDDLE, LINE_CR, LINE_DOT, LINE_DOT_CR } line;
+    enum server_line { LINE_START, LINE_MIDDLE, LINE_CR, LINE_DOT, LINE_DOT_CR,
+                       LINE_START_LF, LINE_DOT_LF } line; /* …_LF: behind a bare LF (D10) */
     struct buf bytes;       /* not stored yet */
     uint64_t size;
     size_t header_size, header_count, hops, field_size;
+    size_t unbroken_size;   /* of the header's line, since it could be folded */
+    bool has_word;          /* the line has more than blanks */
     char field[10];         /* the first octets of the line under way */
     bool is_body;           /* behind the header */
     const char *refusal;    /* what it will be answered with; the rest is read and dropped */

@@ -1,5 +1,7 @@
 #include "smtpd/server_private.h"
 
+enum { HEADER_LINE_MAX = 998 }; /* RFC 5322 2.1.1 */
+
 static void content_begin(struct server *server)
 {
     struct buf bytes = server->content.bytes;
@@ -33,10 +35,26 @@ static void end_field(struct server *server)
     content->header_count += !is_fold;
     content->hops += slice_starts_nocase(name, SLICE("Received:"));
     content->field_size = 0;
+    content->has_word = false;
+    content->unbroken_size = 0;
     if (content->header_size > options->header_size || content->header_count > options->header_count)
         refuse_content(server, "552 5.3.4 header too large");
     if (content->hops > options->hops)
         refuse_content(server, "554 5.4.6 too many hops: a mail loop");
+}
+
+/* What intake folds (message/content.h C3) is taken; where there is no blank to fold it at, the client is told. */
+static void count_line(struct server *server, char c)
+{
+    struct server_content *content = &server->content;
+    bool is_blank = c == ' ' || c == '\t';
+    if (content->field_size < sizeof content->field)
+        content->field[content->field_size] = c;
+    content->field_size++;
+    content->unbroken_size = is_blank && content->has_word ? 1 : content->unbroken_size + 1;
+    content->has_word = content->has_word || !is_blank;
+    if (content->unbroken_size > HEADER_LINE_MAX)
+        refuse_content(server, "554 5.6.0 a header line over 998 octets without a blank to fold it at");
 }
 
 static void put(struct server *server, char c)
@@ -51,11 +69,8 @@ static void put(struct server *server, char c)
         content->header_size++;
         if (c == '\n')
             end_field(server);
-        else if (c != '\r') {
-            if (content->field_size < sizeof content->field)
-                content->field[content->field_size] = c;
-            content->field_size++;
-        }
+        else if (c != '\r')
+            count_line(server, c);
     }
     buf_append_byte(&content->bytes, c);
     content->size++;
@@ -175,20 +190,38 @@ void server_on_data(struct server *server, struct slice argument)
     server_reply(server, "354 go on, end with a dot");
 }
 
+static bool is_behind_cr(const struct server *server)
+{
+    return server->content.line == LINE_CR || server->content.line == LINE_DOT_CR;
+}
+
+/* D10. */
+static void put_bare_lf(struct server *server)
+{
+    put(server, '\r');
+    put(server, '\n');
+    server->content.line = LINE_START_LF;
+}
+
 /* The dot machine of RFC 5321 4.5.2. Which octet of a CRLF is missing, the caller learns from the result. */
 static const char *data_octet(struct server *server, char c, bool *ret_is_end)
 {
     struct server_content *content = &server->content;
     if (c == '\0')
         return nul;
-    if (c == '\n' && content->line != LINE_CR && content->line != LINE_DOT_CR)
-        return bare_lf;
-    if (c != '\n' && (content->line == LINE_CR || content->line == LINE_DOT_CR))
+    if (c == '\n' && !is_behind_cr(server)) {
+        if (!server->client.may_bare_lf)
+            return bare_lf;
+        put_bare_lf(server);
+        return NULL;
+    }
+    if (c != '\n' && is_behind_cr(server))
         return bare_cr;
     switch (content->line) {
     case LINE_START:
+    case LINE_START_LF:
         if (c == '.') {
-            content->line = LINE_DOT;
+            content->line = content->line == LINE_START ? LINE_DOT : LINE_DOT_LF;
             return NULL;
         }
         break;
@@ -207,6 +240,7 @@ static const char *data_octet(struct server *server, char c, bool *ret_is_end)
         content->line = LINE_START;
         return NULL;
     case LINE_MIDDLE:
+    case LINE_DOT_LF:
         break;
     }
     content->line = c == '\r' ? LINE_CR : LINE_MIDDLE;
@@ -279,12 +313,15 @@ size_t server_feed_chunk(struct server *server, struct slice bytes)
     size_t size = bytes.size < server->chunk_left ? bytes.size : (size_t)server->chunk_left;
     for (size_t i = 0; i < size; i++) {
         char c = bytes.data[i];
-        const char *fault = c == '\0'                                      ? nul
-                            : c == '\n' && content->line != LINE_CR        ? bare_lf
-                            : c != '\n' && content->line == LINE_CR        ? bare_cr
-                                                                           : NULL;
+        bool is_bare_lf = c == '\n' && content->line != LINE_CR;
+        const char *fault = c == '\0'                                         ? nul
+                            : is_bare_lf && !server->client.may_bare_lf       ? bare_lf
+                            : c != '\n' && content->line == LINE_CR           ? bare_cr
+                                                                              : NULL;
         if (fault)
             return bad_octet(server, bytes, fault);
+        if (is_bare_lf && !content->refusal)
+            put(server, '\r');
         content->line = c == '\r' ? LINE_CR : LINE_MIDDLE;
         if (!content->refusal)
             put(server, c);

@@ -205,12 +205,13 @@ static const struct { struct slice octets; bool is_text; } sequences[] = {
     {SEQUENCE("\xe2\x80\xa8.\r\n"), true}, {SEQUENCE("\r\n..\r\n"), true},
 };
 
-/* One message goes in: one comes out, or none and the connection ends. */
-static void smuggle(size_t i, bool is_bdat, bool is_secured, size_t piece, size_t cut)
+/* One message goes in: one comes out, or none and the connection ends. `is_old`: D10, its bare LF is a line end. */
+static void smuggle(size_t i, bool is_bdat, bool is_secured, bool is_old, size_t piece, size_t cut)
 {
     struct talk talk;
     struct buf text = {0};
     talk_begin(&talk, false);
+    talk.server.client.may_bare_lf = is_old;
     say(&talk, SLICE(HELLO), WHOLE);
     if (is_secured) {
         say(&talk, SLICE("STARTTLS\r\n"), WHOLE);
@@ -234,6 +235,8 @@ static void smuggle(size_t i, bool is_bdat, bool is_secured, size_t piece, size_
                        ? talk.stored_count == 1 && talk.server.want != SERVER_CLOSE
                        : talk.stored_count == 0 && talk.server.want == SERVER_CLOSE
                              && slice_ends_nocase(buf_slice(&talk.replies), SLICE(" 554"));
+    if (is_old) /* what has no other fault than a bare LF is one message, with all that was behind it */
+        is_fine = is_fine || (talk.stored_count == 1 && slice_find(buf_slice(&talk.contents), SLICE("smuggled")) > 0);
     if (!is_fine || strstr(buf_text(&talk.envelopes), "v@")) {
         print_error("sequence %zu, bdat %d, tls %d, piece %zu, cut %zu: %s, %zu stored\n", i, is_bdat, is_secured, piece, cut,
                     buf_text(&talk.replies), talk.stored_count);
@@ -250,9 +253,61 @@ static void no_form_of_smuggling_passes(void **state)
         for (int way = 0; way < 4; way++) {
             size_t size = sizeof HEADER + sequences[i].octets.size + sizeof AFTER - 2;
             for (size_t cut = 0; cut <= size; cut++)
-                smuggle(i, way & 1, way & 2, WHOLE, cut);
-            smuggle(i, way & 1, way & 2, 1, 0);
+                smuggle(i, way & 1, way & 2, false, WHOLE, cut);
+            smuggle(i, way & 1, way & 2, false, 1, 0);
+            smuggle(i, way & 1, way & 2, true, WHOLE, 0);
+            smuggle(i, way & 1, way & 2, true, 1, 0);
         }
+}
+
+static void a_bare_lf_of_an_old_program_is_a_line_end(void **state)
+{
+    static const struct { const char *about, *said, *replies, *contents; } rows[] = {
+        {"commands", "EHLO me\nMAIL FROM:<a@x.org>\nRCPT TO:<b@ours.test>\nBDAT 3 LAST\na\nbNOOP\n", "220 250 250 250 250 250", "a\r\nb|"},
+        {"content", HELLO ENVELOPE "DATA\n" "h: 1\n\n.b\n..c\n.\n.\r\n.d\r\n.\n\r\n.\r\nNOOP\n",
+         "220 250 250 250 354 250 250", "h: 1\r\n\r\nb\r\n.c\r\n\r\n\r\nd\r\n\r\n\r\n|"},
+        {"a bare CR is none", HELLO ENVELOPE "DATA\n" "x\r.\r\n", "220 250 250 250 354 554", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct talk talk;
+        talk_begin(&talk, false);
+        talk.server.client.may_bare_lf = true;
+        say(&talk, slice_of(rows[i].said), 1); /* octet by octet: nobody is rude */
+        check(rows[i].about, &talk, rows[i].replies, rows[i].contents);
+        talk_end(&talk);
+    }
+}
+
+static void a_header_line_that_can_not_be_folded_is_refused(void **state)
+{
+    static const struct { size_t before, word; const char *reply; } rows[] = { /* "x: " and blanks, a word, then 200 more */
+        {0, 995, "250"}, {0, 997, "250"}, {0, 998, "554"}, {990, 997, "250"}, {990, 998, "554"}, {500, 400, "250"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct talk talk;
+        struct buf text = {0};
+        talk_begin(&talk, false);
+        say(&talk, SLICE(HELLO), WHOLE);
+        say(&talk, SLICE(ENVELOPE "DATA\r\n"), WHOLE);
+        buf_append(&text, SLICE("x:"));
+        for (size_t k = 0; k < rows[i].before; k++)
+            buf_append_byte(&text, k % 10 ? 'y' : ' ');
+        buf_append_byte(&text, ' ');
+        for (size_t k = 0; k < rows[i].word; k++)
+            buf_append_byte(&text, 'z');
+        buf_append(&text, SLICE(" end\r\n\r\n"));
+        for (size_t k = 0; k < 5000; k++)
+            buf_append_byte(&text, 'b'); /* of the body it is no matter: it is re-encoded */
+        buf_append(&text, SLICE("\r\n.\r\n"));
+        say(&talk, buf_slice(&text), WHOLE);
+        const char *code = buf_text(&talk.replies) + talk.replies.size - 3;
+        if (strcmp(code, rows[i].reply) != 0)
+            fail_msg("row %zu: %s", i, code);
+        buf_finish(&text);
+        talk_end(&talk);
+    }
 }
 
 static void input_ahead_of_the_answer_ends_the_connection(void **state)
@@ -449,6 +504,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dialogs_are_answered_whatever_the_split),
         cmocka_unit_test(no_form_of_smuggling_passes),
+        cmocka_unit_test(a_bare_lf_of_an_old_program_is_a_line_end),
+        cmocka_unit_test(a_header_line_that_can_not_be_folded_is_refused),
         cmocka_unit_test(input_ahead_of_the_answer_ends_the_connection),
         cmocka_unit_test(early_talkers_are_not_greeted),
         cmocka_unit_test(relaying_is_decided_on_the_parsed_domain),

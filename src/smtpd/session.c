@@ -308,6 +308,7 @@ static void know_peer(struct session *session, const struct in6_addr *address)
     peer->is_loopback = IN6_IS_ADDR_V4MAPPED(address) ? address->s6_addr[12] == 127 : IN6_IS_ADDR_LOOPBACK(address);
     peer->may_relay = policy_has(&policy->relay, address);
     peer->may_xclient = policy_has(&policy->xclient, address);
+    peer->may_bare_lf = policy_has(&policy->bare_lf, address);
 }
 
 /* The connection stands and its client is known. */

@@ -162,3 +162,39 @@ def test_limits_are_those_that_hold(relay_to, make_aio):
         assert talk.codes("MAIL FROM:<>", *recipients, "RCPT TO:<b@ours.test>") == [250, 250, 250, 250, 452]
         assert talk.codes("DATA", MESSAGE + ".", "MAIL FROM:<>", recipients[0], "DATA", MESSAGE + ".", "MAIL FROM:<>") == [
             354, 250, 250, 250, 354, 250, 421]
+
+
+# ---- line ends and long lines ----
+
+def test_a_bare_lf_is_a_line_end_for_whom_the_config_names(relay_to, make_aio):
+    config, ports = listener(tls=False, bare_lf=[f"{FRIEND}/32"])
+    sink = make_aio()
+    relay = relay_to(sink, config)
+    old = MESSAGE.replace("\r\n", "\n") + "..stuffed\n.\n.\r\nend\n"
+    with Talk(ports["mail"]) as talk:
+        for text in ("EHLO old", "MAIL FROM:<a@x.test>", "RCPT TO:<user@ours.test>"):
+            assert talk.say(text, end="\n").startswith("250")
+        talk.say("DATA", end="\n")
+        assert talk.say(old + "\r\n.").startswith("250 2.0.0 taken")
+    got = sink.wait()[0].original_content
+    assert got.endswith(b"\r\n\r\nsecret body\r\n.stuffed\r\n\r\n\r\nend\r\n\r\n") and got.count(b"\n") == got.count(b"\r\n")
+    with Talk(ports["mail"], STRANGER) as talk:
+        assert talk.say("EHLO old", end="\n").startswith("500 5.5.2 a bare LF")
+    assert len(relay.events("accepted")) == 1
+
+
+@pytest.mark.parametrize("line, code", [("X-Long: " + "word " * 1000, 250), ("X-Long: " + "x" * 991, 250), ("X-Long: " + "x" * 1100, 554)])
+def test_what_the_listener_takes_is_never_bad_for_its_header_lines(relay_to, make_aio, line, code):
+    config, ports = listener(tls=False)
+    sink = make_aio()
+    relay = relay_to(sink, config)
+    with Talk(ports["mail"], STRANGER) as talk:
+        talk.envelope()
+        assert talk.codes(line + "\r\n" + MESSAGE + ".") == [code]
+    if code == 250:
+        got = sink.wait()[0].original_content
+        assert max(map(len, got.split(b"\r\n"))) <= 998
+        assert mail.field(got, "X-Long") == line.removeprefix("X-Long: ").strip()
+    else:
+        assert "without a blank" in relay.wait_event("denied", stage="data")["reply"]
+    assert not list(relay.badmail.iterdir())
