@@ -9,6 +9,7 @@
 #include <gsasl.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -27,7 +28,7 @@ struct auth {
     struct user *users;
     size_t count;
     bool has_crypt;
-    char fake_salt[32];
+    unsigned char secret[KEY_SIZE]; /* of the users' file: makes what an unknown user seems to have */
 };
 
 struct auth_session {
@@ -97,6 +98,7 @@ static bool read_users(struct auth *auth, const char *file, struct error *error)
         is_done = add_line(auth, slice_cut(&rest, '\n'), ++number, error);
     if (fd >= 0)
         close(fd);
+    (void)EVP_Digest(text.data, text.size, auth->secret, NULL, EVP_sha256(), NULL);
     if (text.size)
         OPENSSL_cleanse(text.data, text.size);
     buf_finish(&text);
@@ -110,6 +112,23 @@ static const struct user *user_find(const struct auth *auth, const char *name)
         if (strcmp(auth->users[i].name, name) == 0)
             return &auth->users[i];
     return NULL;
+}
+
+/* L2: what is said of a name without a user. The same for as long as the users' file is, and of no use to guess from. */
+static void fake_digest(const struct auth *auth, const char *name, unsigned char ret_digest[KEY_SIZE])
+{
+    unsigned size = KEY_SIZE;
+    (void)HMAC(EVP_sha256(), auth->secret, KEY_SIZE, (const unsigned char *)name, strlen(name), ret_digest, &size);
+}
+
+/* Whose hash, and whose costs, stand in for a name without a user: always the same one's, and any of them. */
+static const struct user *user_like(const struct auth *auth, const char *name)
+{
+    unsigned char digest[KEY_SIZE];
+    uint32_t number;
+    fake_digest(auth, name ? name : "", digest);
+    memcpy(&number, digest, sizeof number);
+    return &auth->users[number % auth->count];
 }
 
 /* ---- a password against a hash ---- */
@@ -146,20 +165,27 @@ static bool check_password(const struct auth *auth, Gsasl_session *sasl)
     const char *identity = gsasl_property_fast(sasl, GSASL_AUTHZID);
     const char *password = gsasl_property_fast(sasl, GSASL_PASSWORD);
     const struct user *known = user_find(auth, name);
-    const struct user *user = known ? known : &auth->users[0]; /* L2 */
+    const struct user *user = known ? known : user_like(auth, name); /* L2 */
     bool is_right = password && (user->hash ? is_crypt(user, password) : is_scram(user, password));
     return known && is_right && (!identity || !identity[0] || strcmp(identity, name) == 0);
 }
 
+/* An unknown user's salt is as long as that of whom it is like, and of its own; its keys nobody has. */
 static int give_scram(const struct auth *auth, Gsasl_session *sasl)
 {
-    const struct user *user = user_find(auth, gsasl_property_fast(sasl, GSASL_AUTHID));
-    const struct user *like = user ? user : &auth->users[0];
-    char iterations[16];
+    const char *name = gsasl_property_fast(sasl, GSASL_AUTHID);
+    const struct user *user = user_find(auth, name);
+    const struct user *like = user ? user : user_like(auth, name);
+    unsigned char digest[KEY_SIZE], salt[SALT_SIZE_MAX];
+    char fake[2 * SALT_SIZE_MAX], iterations[16];
+    size_t size = decode(like->salt, salt, sizeof salt);
+    fake_digest(auth, name ? name : "", digest);
+    for (size_t i = 0; i < size; i++)
+        salt[i] = digest[i % KEY_SIZE];
+    (void)EVP_EncodeBlock((unsigned char *)fake, salt, (int)size);
     (void)snprintf(iterations, sizeof iterations, "%u", like->iterations);
     gsasl_property_set(sasl, GSASL_SCRAM_ITER, iterations);
-    gsasl_property_set(sasl, GSASL_SCRAM_SALT, user ? user->salt : auth->fake_salt);
-    /* Nobody has the client key to this one: it is as good as random. */
+    gsasl_property_set(sasl, GSASL_SCRAM_SALT, user ? user->salt : fake);
     gsasl_property_set(sasl, GSASL_SCRAM_STOREDKEY, user ? user->stored : like->server);
     gsasl_property_set(sasl, GSASL_SCRAM_SERVERKEY, user ? user->server : like->stored);
     return GSASL_OK;
@@ -186,15 +212,13 @@ static int on_property(Gsasl *gsasl, Gsasl_session *sasl, Gsasl_property propert
 struct auth *auth_open(const char *file, struct error *error)
 {
     struct auth *auth = mem_alloc(sizeof *auth);
-    unsigned char salt[12];
     bool is_done = read_users(auth, file, error);
-    if (is_done && (gsasl_init(&auth->gsasl) != GSASL_OK || gsasl_nonce((char *)salt, sizeof salt) != GSASL_OK))
+    if (is_done && gsasl_init(&auth->gsasl) != GSASL_OK)
         is_done = error_set(error, "SASL can't be started");
     if (!is_done) {
         auth_close(&auth);
         return NULL;
     }
-    (void)EVP_EncodeBlock((unsigned char *)auth->fake_salt, salt, sizeof salt);
     gsasl_callback_set(auth->gsasl, on_property);
     gsasl_callback_hook_set(auth->gsasl, auth);
     return auth;

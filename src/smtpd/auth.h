@@ -5,7 +5,8 @@
  * {SCRAM-SHA-256}ITERATIONS,SALT,STOREDKEY,SERVERKEY as `gsasl --mkpasswd` prints it.
  *
  * L1  SCRAM needs a SCRAM hash: it is offered only if every user has one
- * L2  an unknown user costs what a known one costs, and gets the same answers
+ * L2  an unknown user costs what a known one costs (always the same one of them), and gets the same answers: the same salt each
+ *     time, another one for another name
  * L3  an authorization identity other than the authenticated one is refused
  * L4  no password and no hash reaches a log
  * auth_step() may take long (crypt) and is for a thread of the pool; a session is used by one at a time. */
