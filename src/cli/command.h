@@ -25,6 +25,7 @@ struct command_options {
     size_t setting_count;
     bool is_json;
     struct link_pair link;   /* `mailroot run` alone: between relay and listener */
+    struct link_pair pam_link; /* and between the process that asks PAM and the listener */
 };
 
 extern const struct command command_table[]; /* ends with a NULL name; in main.c */

@@ -5,6 +5,7 @@
 #include "cli/confine.h"
 #include "cli/identity.h"
 #include "cli/run_hooks.h"
+#include "cli/run_pam.h"
 #include "cli/run_smtp.h"
 #include "cli/run_web.h"
 #include "cli/supervise.h"
@@ -246,6 +247,7 @@ static int relay_main(const struct command_options *options)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGIO, SIG_IGN); /* a writer opened a file whose lease we hold (fcntl(2)) */
     (void)umask(027);
+    link_leave(&options->pam_link);
     identity_raise_limits();
     run.signer = signer_open(run.config, &error); /* while it may still read what is root's alone */
     run.secrets = run.signer && sealer_check(run.config, run.signer, &error) ? secrets_open(run.config, &error) : NULL;
@@ -269,6 +271,7 @@ static int relay_main(const struct command_options *options)
 static const struct role roles[] = {
     {"relay", NULL, relay_main},
     {"smtp", run_smtp_is_wanted, run_smtp_main},
+    {"pam", run_pam_is_wanted, run_pam_main},
     {"web", run_web_is_wanted, run_web_main},
     {"hooks", run_hooks_is_wanted, run_hooks_main},
     {NULL, NULL, NULL},
@@ -283,7 +286,7 @@ int command_run(int argc, char **argv)
         return command_fail("run", EX_USAGE, "%s: no operand is expected", argv[1]);
     struct config *config = command_config(&options); /* mistakes are said before anything starts */
     config_destroy(&config);
-    if (!link_make(&options.link, &error))
+    if (!link_make(&options.link, &error) || !link_make(&options.pam_link, &error))
         return command_fail("run", EX_OSERR, "%s", error.text);
     return supervise(roles, &options);
 }

@@ -68,6 +68,8 @@ int run_hooks_main(const struct command_options *options)
     struct error error;
     char folder[4200];
     (void)snprintf(folder, sizeof folder, "%s/Hooks", config->root);
+    link_leave(&options->link);
+    link_leave(&options->pam_link);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)umask(027);
     struct webhooks *hooks = webhooks_open(config, &error);

@@ -39,7 +39,7 @@ int run_smtp_main(const struct command_options *options)
     signal(SIGPIPE, SIG_IGN);
     (void)umask(027);
     identity_raise_limits();
-    struct smtpd *smtpd = smtpd_open(config, &options->link, &error);
+    struct smtpd *smtpd = smtpd_open(config, &options->link, &options->pam_link, &error);
     if (!smtpd || !identity_make_folders(config, &error) || !identity_become(config, &error)
         || !smtpd_open_folder(smtpd, &error) || !confine_listener(config, &error)
         || !smtpd_run(smtpd, may_reload, (void *)(uintptr_t)options, &how, &error))

@@ -42,6 +42,7 @@ int run_web_main(const struct command_options *options)
     signal(SIGPIPE, SIG_IGN);
     (void)umask(027);
     link_leave(&options->link);
+    link_leave(&options->pam_link);
     int fd = web_bind(config, &error);
     if (fd < 0 || !identity_become(config, &error) || !web_prepare(config, &error)
         || !confine_gateway(config, &error) || !web_start(config, fd, &web, &error)) {

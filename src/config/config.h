@@ -154,7 +154,8 @@ struct config {
         struct config_list listen;   /* "127.0.0.1:25", "[::1]:587/starttls/auth", ":465/tls", "systemd"; empty = no listener */
         struct config_list domains;  /* mail for these is taken from anybody; "*.example.com" their sub-domains */
         struct config_list relay_networks, allow, deny, xclient, proxy, bare_lf; /* "10.0.0.0/8" (smtpd/policy.h) */
-        char *users;                 /* file of name:hash lines; NULL = no AUTH */
+        char *users;                 /* file of name:hash lines; NULL = none */
+        char *pam;                   /* service that judges other users' passwords; NULL = none. Neither: no AUTH */
         char *tls_cert, *tls_key;    /* PEM files; NULL = no TLS; key NULL = in the same file */
         bool is_auth_in_clear;       /* AUTH without TLS, from loopback alone */
         int connections_max, connections_per_client, connections_per_minute, messages_per_minute;

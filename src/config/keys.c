@@ -105,6 +105,7 @@ const struct config_key config_keys[] = {
     {"smtp.proxy", KEY_LIST, AT(smtp.proxy), 0, 0, NULL, NULL},
     {"smtp.bare_lf", KEY_LIST, AT(smtp.bare_lf), 0, 0, NULL, NULL},
     {"smtp.users", KEY_TEXT, AT(smtp.users), 0, 0, NULL, NULL},
+    {"smtp.pam", KEY_TEXT, AT(smtp.pam), 0, 0, NULL, NULL},
     {"smtp.tls_cert", KEY_TEXT, AT(smtp.tls_cert), 0, 0, NULL, NULL},
     {"smtp.tls_key", KEY_TEXT, AT(smtp.tls_key), 0, 0, NULL, NULL},
     {"smtp.auth_without_tls", KEY_BOOL, AT(smtp.is_auth_in_clear), 0, 0, "false", NULL},

@@ -3,6 +3,7 @@
 #include "base/base64.h"
 #include "base/mem.h"
 #include "os/file.h"
+#include "smtpd/pam.h"
 
 #include <crypt.h>
 #include <fcntl.h>
@@ -28,12 +29,15 @@ struct auth {
     struct user *users;
     size_t count;
     bool has_crypt;
+    int pam_fd;               /* -1: none */
     unsigned char secret[KEY_SIZE]; /* of the users' file: makes what an unknown user seems to have */
 };
 
 struct auth_session {
     const struct auth *auth;
     Gsasl_session *sasl;
+    char client[64];
+    bool is_unanswered;       /* PAM did not say */
     bool is_proved;           /* only the client's empty answer to our last word is missing */
 };
 
@@ -102,7 +106,7 @@ static bool read_users(struct auth *auth, const char *file, struct error *error)
     if (text.size)
         OPENSSL_cleanse(text.data, text.size);
     buf_finish(&text);
-    return (is_done && auth->count) || (is_done ? error_set(error, "smtp.users: %s: no user in it", file)
+    return (is_done && (auth->count || auth->pam_fd >= 0)) || (is_done ? error_set(error, "smtp.users: %s: no user in it", file)
                                                 : error_prefix(error, "smtp.users: %s", file));
 }
 
@@ -159,12 +163,27 @@ static bool is_scram(const struct user *user, const char *password)
     return is_same;
 }
 
+static bool is_pam(const struct auth *auth, Gsasl_session *sasl, const char *name, const char *password)
+{
+    struct auth_session *session = gsasl_session_hook_get(sasl);
+    for (const char *c = name; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            return false;
+    if (!name[0])
+        return false;
+    enum pam_verdict verdict = pam_ask(auth->pam_fd, name, password, session->client);
+    session->is_unanswered = verdict == PAM_NO_ANSWER;
+    return verdict == PAM_PASSED;
+}
+
 static bool check_password(const struct auth *auth, Gsasl_session *sasl)
 {
     const char *name = gsasl_property_fast(sasl, GSASL_AUTHID);
     const char *identity = gsasl_property_fast(sasl, GSASL_AUTHZID);
     const char *password = gsasl_property_fast(sasl, GSASL_PASSWORD);
     const struct user *known = user_find(auth, name);
+    if (!known && auth->pam_fd >= 0)
+        return name && password && (!identity || !identity[0] || strcmp(identity, name) == 0) && is_pam(auth, sasl, name, password);
     const struct user *user = known ? known : user_like(auth, name); /* L2 */
     bool is_right = password && (user->hash ? is_crypt(user, password) : is_scram(user, password));
     return known && is_right && (!identity || !identity[0] || strcmp(identity, name) == 0);
@@ -209,10 +228,11 @@ static int on_property(Gsasl *gsasl, Gsasl_session *sasl, Gsasl_property propert
 
 /* ---- the module ---- */
 
-struct auth *auth_open(const char *file, struct error *error)
+struct auth *auth_open(const char *file, int pam_fd, struct error *error)
 {
     struct auth *auth = mem_alloc(sizeof *auth);
-    bool is_done = read_users(auth, file, error);
+    auth->pam_fd = pam_fd;
+    bool is_done = !file || read_users(auth, file, error);
     if (is_done && gsasl_init(&auth->gsasl) != GSASL_OK)
         is_done = error_set(error, "SASL can't be started");
     if (!is_done) {
@@ -243,10 +263,10 @@ void auth_close(struct auth **auth)
 
 const char *auth_mechanisms(const struct auth *auth)
 {
-    return auth->has_crypt ? "PLAIN LOGIN" : "SCRAM-SHA-256 PLAIN LOGIN";
+    return auth->has_crypt || auth->pam_fd >= 0 ? "PLAIN LOGIN" : "SCRAM-SHA-256 PLAIN LOGIN";
 }
 
-struct auth_session *auth_begin(const struct auth *auth, struct slice mechanism)
+struct auth_session *auth_begin(const struct auth *auth, struct slice mechanism, const char *client)
 {
     struct auth_session *session = mem_alloc(sizeof *session);
     char name[32];
@@ -255,8 +275,11 @@ struct auth_session *auth_begin(const struct auth *auth, struct slice mechanism)
         if (*c >= 'a' && *c <= 'z')
             *c = (char)(*c - 32);
     session->auth = auth;
+    (void)snprintf(session->client, sizeof session->client, "%s", client);
     if (gsasl_server_start(auth->gsasl, name, &session->sasl) != GSASL_OK)
         session->sasl = NULL;
+    if (session->sasl)
+        gsasl_session_hook_set(session->sasl, session);
     return session;
 }
 
@@ -292,7 +315,7 @@ enum server_verdict auth_step(struct auth_session *session, struct slice respons
     if (result == GSASL_BASE64_ERROR || result == GSASL_MECHANISM_PARSE_ERROR)
         return AUTH_MALFORMED;
     if (result != GSASL_OK)
-        return AUTH_REFUSED;
+        return session->is_unanswered ? AUTH_BUSY : AUTH_REFUSED;
     if (out->size == 0)
         return passed(session, out);
     session->is_proved = true; /* RFC 4954 4: our last word goes as a challenge */

@@ -52,7 +52,7 @@ static struct auth *open_users(const char *text)
     assert_non_null(file);
     (void)fputs(text, file);
     (void)fclose(file);
-    struct auth *auth = auth_open(path, &error);
+    struct auth *auth = auth_open(path, -1, &error);
     if (!auth)
         fail_msg("%s", error.text);
     return auth;
@@ -62,7 +62,7 @@ static struct auth *open_users(const char *text)
 static enum server_verdict try(const struct auth *auth, const char *mechanism, const char *const *responses, struct buf *out)
 {
     enum server_verdict verdict = AUTH_CHALLENGE;
-    struct auth_session *session = auth_begin(auth, slice_of(mechanism));
+    struct auth_session *session = auth_begin(auth, slice_of(mechanism), "");
     for (; *responses && verdict == AUTH_CHALLENGE; responses++) {
         struct buf text = {0};
         base64_encode(slice_of(*responses), &text);
@@ -81,7 +81,7 @@ static enum server_verdict try_plain(const struct auth *auth, const char *name, 
     buf_append_byte(&text, '\0');
     buf_append_text(&text, "wrong");
     base64_encode(buf_slice(&text), &response);
-    struct auth_session *session = auth_begin(auth, SLICE("PLAIN"));
+    struct auth_session *session = auth_begin(auth, SLICE("PLAIN"), "");
     enum server_verdict verdict = auth_step(session, buf_slice(&response), out);
     auth_end(&session);
     buf_finish(&text);

@@ -62,8 +62,8 @@ static bool open_all(struct smtpd *smtpd, struct error *error)
     if (!policy_load(config, &smtpd->policy, error) || !listen_open(&config->smtp.listen, &smtpd->sockets, error)
         || !load_tls(smtpd, error))
         return false;
-    if (config->smtp.users) {
-        smtpd->auth = auth_open(config->smtp.users, error);
+    if (config->smtp.users || config->smtp.pam) {
+        smtpd->auth = auth_open(config->smtp.users, config->smtp.pam ? smtpd->pam_pair->fds[LINK_LISTENER] : -1, error);
         if (!smtpd->auth)
             return false;
     }
@@ -72,7 +72,7 @@ static bool open_all(struct smtpd *smtpd, struct error *error)
         struct listen_socket *socket = &smtpd->sockets.items[i];
         smtpd->listeners[i] = (struct listener){smtpd, socket, NULL, options_of(smtpd, socket)};
         if (socket->is_auth_demanded && !smtpd->auth)
-            return error_set(error, "smtp.users: /auth stands in smtp.listen, a users' file was expected");
+            return error_set(error, "smtp.users: /auth stands in smtp.listen, a users' file, or smtp.pam, was expected");
     }
     return true;
 }
@@ -86,11 +86,13 @@ bool smtpd_check(const struct config *config, struct error *error)
     return true;
 }
 
-struct smtpd *smtpd_open(const struct config *config, const struct link_pair *link, struct error *error)
+struct smtpd *smtpd_open(const struct config *config, const struct link_pair *link, const struct link_pair *pam, struct error *error)
 {
     struct smtpd *smtpd = mem_alloc(sizeof *smtpd);
     smtpd->config = config;
     smtpd->link_pair = link;
+    smtpd->pam_pair = pam;
+    close(pam->fds[LINK_RELAY]); /* the judge's */
     smtpd->has_dialogs = config->w3c.dir && config->w3c.dir[0] && config->w3c.is_dialogs;
     smtpd->ask_number = (uint64_t)clock_wall_ms() << 20; /* no answer for an earlier process is taken for ours */
     if (!open_all(smtpd, error))

@@ -20,7 +20,9 @@ struct smtpd;
 
 /* Whether the listener's settings can be read; opens nothing. */
 MUST_USE bool smtpd_check(const struct config *config, struct error *error);
-MUST_USE struct smtpd *smtpd_open(const struct config *config, const struct link_pair *link, struct error *error);
+/* `pam`: to the process that asks PAM (smtpd/pam.h). */
+MUST_USE struct smtpd *smtpd_open(const struct config *config, const struct link_pair *link, const struct link_pair *pam,
+                                  struct error *error);
 enum smtpd_end { SMTPD_ENDED, SMTPD_RELOADS };
 typedef bool smtpd_reload_fn(void *arg); /* HUP: whether the config as it is now is without mistakes */
 /* Once the user is the one it will stay, before a sandbox is entered. */

@@ -30,7 +30,7 @@ struct smtpd {
     struct auth *auth;          /* NULL: no users */
     struct event_base *base;
     struct post *post;
-    const struct link_pair *link_pair;
+    const struct link_pair *link_pair, *pam_pair;
     struct link *link;          /* to the relay */
     struct buf told;            /* events on their way to the relay (outcome/told.h) */
     uint64_t untold;            /* those that found no room, not yet said */

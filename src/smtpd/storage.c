@@ -45,7 +45,7 @@ static void try_password(struct pool_job *job)
     struct session *session = session_of(job);
     const struct server *server = &session->server;
     if (!session->auth)
-        session->auth = auth_begin(session->smtpd->auth, server->auth.mechanism);
+        session->auth = auth_begin(session->smtpd->auth, server->auth.mechanism, session->peer.address_text);
     session->verdict = auth_step(session->auth, server->auth.response, &session->auth_out);
     if (session->verdict != AUTH_CHALLENGE)
         auth_end(&session->auth);
