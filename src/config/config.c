@@ -7,6 +7,7 @@
 #include "config/keys.h"
 #include "config/parse.h"
 #include "config/replies.h"
+#include "config/return_path.h"
 #include "config/routes.h"
 #include "config/sources.h"
 #include "config/value.h"
@@ -414,6 +415,8 @@ struct config *config_load(const char *file, const char *const *settings, size_t
             complain(&load, "dkim", error.text);
         if (!sources_check(config, &error))
             complain(&load, "source", error.text);
+        if (!return_path_check(config, &error))
+            complain(&load, "sender", error.text);
         read_aliases(&load);
         read_replies(&load);
         check_w3c_fields(&load);

@@ -174,6 +174,13 @@ struct config {
     } smtp;
     struct { bool is_on; char *ca_file; int port; int64_t timeout_ms; } mta_sts;
     struct { char *copy_to; char *from; uint64_t returned_size; } bounce;
+    struct {                         /* config/return_path.h */
+        struct config_list ours, verp;
+        char *masquerade_domain, *srs_domain; /* NULL: none */
+        struct config_list secret_files;
+        int64_t srs_max_age_ms;
+    } sender;
+    struct { struct config_list senders, recipients; } rewrite; /* "a@b = c@d", "@b = @d" */
     struct { bool is_on; int64_t expire_ms; } suppress; /* hard bounces feed the list (outcome/suppressed.h) */
     struct { char *file; bool is_stdout; uint64_t rotate_size; int keep; } events; /* file "" = none */
     struct { bool is_on; char *dir; } receipts;

@@ -19,6 +19,7 @@ struct signer {
     struct dkim_key *keys;      /* those of the first section, then of the second… */
     size_t *firsts;             /* of each section; one more behind the last */
     size_t count;
+    struct return_path *return_path;
 };
 
 /* ---- the files ---- */
@@ -86,6 +87,9 @@ struct signer *signer_open(const struct config *config, struct error *error)
         }
     }
     signer->firsts[config->dkim_count] = signer->count;
+    signer->return_path = return_path_open(config, error);
+    if (!signer->return_path)
+        signer_close(&signer);
     return signer;
 }
 
@@ -98,9 +102,12 @@ void signer_close(struct signer **signer)
         EVP_PKEY_free(s->keys[i].key);
     free(s->keys);
     free(s->firsts);
+    return_path_close(&s->return_path);
     free(s);
     *signer = NULL;
 }
+
+const struct return_path *signer_return_path(const struct signer *signer) { return signer ? signer->return_path : NULL; }
 
 size_t signer_count(const struct signer *signer) { return signer->count; }
 

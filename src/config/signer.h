@@ -6,11 +6,13 @@
  * G2  a message with 8-bit text is converted before it is signed: a hop without 8BITMIME would break the signature
  *     (PITFALLS 6). What can't be converted is signed as it is
  * G3  a key file that is missing, readable by everybody, or no RSA (1024 bits at least) or Ed25519 key is an error that names it
+ * The secrets of sender addresses (config/return_path.h) are read with them.
  * Read once, by the process that signs; used by any thread. */
 #ifndef MR_CONFIG_SIGNER_H
 #define MR_CONFIG_SIGNER_H
 
 #include "config/config.h"
+#include "config/return_path.h"
 #include "message/dkim.h"
 
 struct signer;
@@ -20,6 +22,8 @@ MUST_USE struct signer *signer_open(const struct config *config, struct error *e
 void signer_close(struct signer **signer);
 size_t signer_count(const struct signer *signer); /* keys in all */
 const struct dkim_key *signer_key(const struct signer *signer, size_t index);
+
+const struct return_path *signer_return_path(const struct signer *signer); /* NULL for no signer */
 
 struct signer_result {
     size_t added;    /* octets put in front; 0: nobody signs for that domain */

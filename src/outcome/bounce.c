@@ -76,11 +76,11 @@ static struct queued *queue_it(struct arena *arena, const struct bounce *bounce,
         .message_id = slice_of(host_id), .size = content->size,
         .header_size = header_size(buf_slice(content)),
     };
+    message.flags |= bounce->original->flags & MESSAGE_REQUIRETLS; /* O4 */
     if (slice_has_8bit(buf_slice(content)))
         message.flags |= MESSAGE_8BIT;
     if (slice_has_8bit(sender))
         message.flags |= MESSAGE_SMTPUTF8;
-    message.flags |= bounce->original->flags & MESSAGE_REQUIRETLS; /* RFC 8689 5 */
     return queued_create(&message, to.items, to.count, buf_take(content));
 }
 
@@ -100,7 +100,7 @@ struct queued *bounce_compose(struct arena *arena, const struct bounce *bounce)
         .action = bounce->action, .host = slice_of(bounce->config->hostname),
         .queue_id = slice_make(id_text, 16), .original_id = slice_make(original_id, 16),
         .sender = original->sender, .from = slice_of(bounce->config->bounce.from), .envid = original->envid,
-        .ret = original->flags & MESSAGE_REQUIRETLS ? RET_HDRS : (enum envelope_ret)original->ret, /* RFC 8689 5 */
+        .ret = original->flags & MESSAGE_REQUIRETLS ? RET_HDRS : (enum envelope_ret)original->ret, /* O4 */
         .arrival_ms = original->arrived_ms, .now_ms = now_ms, .zone_s = clock_zone_s(now_ms),
         .original = bounce->content, .is_header_only = bounce->content.size < original->size,
         .returned_size_max = size_max > STORE_INLINE_SIZE_MAX / 2 ? STORE_INLINE_SIZE_MAX / 2 : size_max,

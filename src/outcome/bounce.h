@@ -4,6 +4,7 @@
  * O1  a message with the null sender never causes one (the caller writes it to Badmail)
  * O2  NOTIFY decides: NEVER none; FAILURE, DELAY, SUCCESS what they name; not given: failures and delays
  * O3  it goes to the envelope sender, and to bounce.copy_to if that is set, with a null sender of its own
+ * O4  what demanded TLS on its way demands it on the way back, and its body is not returned (RFC 8689 5)
  * Text and structure are message/dsn.h's. */
 #ifndef MR_OUTCOME_BOUNCE_H
 #define MR_OUTCOME_BOUNCE_H

@@ -138,6 +138,7 @@ static struct store_message original_of(const struct prepared *prepared, const s
         .id = about->id, .arrived_ms = about->time_ms, .sender = prepared->envelope.sender.text,
         .envid = prepared->envelope.envid, .ret = (int)prepared->envelope.ret,
         .pickup_name = about->name, .owner = about->owner, .message_id = prepared->facts.message_id,
+        .flags = prepared->envelope.is_requiretls ? MESSAGE_REQUIRETLS : 0,
     };
 }
 

@@ -222,6 +222,42 @@ static bool read_envelope(struct arena *arena, const struct config *config, stru
            && (!folder || rules_check(arena, folder, &about->file_owner, &prepared->header, &prepared->envelope, error));
 }
 
+/* The envelope as it goes on: config/return_path.h F1, F3. An SRS address that was not made here is no
+ * recipient; false if there is no other one. */
+static bool rewrite(struct arena *arena, const struct config *config, const struct prepare_about *about, struct prepared *prepared,
+                    struct error *why)
+{
+    struct envelope *envelope = &prepared->envelope;
+    size_t kept = 0;
+    bool is_changed = return_path_rewrite_sender(config, arena, &envelope->sender);
+    for (size_t i = 0; i < envelope->recipient_count; i++) {
+        struct envelope_recipient recipient = envelope->recipients[i];
+        struct slice back;
+        struct error *error = arena_alloc(arena, sizeof *error);
+        struct address address;
+        enum srs_result result = return_path_back(signer_return_path(about->signer), arena, recipient.address.text, about->time_ms, &back,
+                                                  error);
+        if (result == SRS_DONE && !address_parse(arena, back, &address, error))
+            result = SRS_BAD;
+        if (result == SRS_BAD) {
+            envelope->rejected = arena_grow(arena, envelope->rejected, envelope->rejected_count, envelope->rejected_count + 1,
+                                            sizeof *envelope->rejected);
+            envelope->rejected[envelope->rejected_count++] = (struct envelope_fault){recipient.address.text, error->text, 0};
+            continue;
+        }
+        if (result == SRS_DONE)
+            recipient.address = address;
+        is_changed = return_path_rewrite_recipient(config, arena, &recipient.address) || result == SRS_DONE || is_changed;
+        envelope->recipients[kept++] = recipient;
+    }
+    envelope->recipient_count = kept;
+    if (is_changed)
+        prepared->facts.repairs = arena_printf(arena, "%.*s%srewritten", SLICE_FMT(prepared->facts.repairs),
+                                               prepared->facts.repairs.size ? " " : "");
+    return kept || error_set(why, "no recipient can be used: \"%.*s\": %s", SLICE_FMT(envelope->rejected[envelope->rejected_count - 1].text),
+                             envelope->rejected[envelope->rejected_count - 1].reason);
+}
+
 enum content_result prepare_message(struct arena *arena, const struct config *config,
                                     struct slice file, const struct prepare_about *about,
                                     struct prepared *ret_prepared, struct error *error)
@@ -259,7 +295,8 @@ enum content_result prepare_message(struct arena *arena, const struct config *co
     }
     find_once(arena, config, about, ret_prepared);
     if (!is_export) { /* its recipients are the expanded ones, the archive's among them */
-        if (about->folder && !apply_folder(arena, about->folder, &ret_prepared->envelope, error)) {
+        if (!rewrite(arena, config, about, ret_prepared, error)
+            || (about->folder && !apply_folder(arena, about->folder, &ret_prepared->envelope, error))) {
             buf_finish(&ret_prepared->content);
             return CONTENT_BAD;
         }

@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/hash.h"
 #include "config/replies.h"
+#include "config/signer.h"
 #include "relay/login.h"
 #include "outcome/suppressed.h"
 #include "relay/pace.h"
@@ -233,6 +234,12 @@ bool site_is_crowded(const struct site *site);
 void site_complained(struct site *site, const struct attempt *attempt);
 void site_delivered(struct site *site, const struct attempt *attempt);
 void site_leave_ipv6(struct site *site, const struct attempt *attempt);
+
+/* returned.c */
+/* A hard bounce feeds the suppression list, if that is wished and the class says that the address is bad. */
+void relay_suppress(struct relay *relay, struct arena *arena, struct slice address, const struct reply_class *class, struct slice words);
+/* The message was delivered to that address of ours. */
+void returned_note(struct item *item, const struct store_recipient *recipient);
 
 /* paces.c */
 struct pace *pace_get(struct relay *relay, const char *name);

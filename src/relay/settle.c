@@ -118,22 +118,6 @@ static void add_badmail(struct settle *settle, const struct store_recipient *rec
     buf_finish(&all);
 }
 
-/* A hard bounce feeds the list, if that is wished. */
-static void suppress(struct settle *settle, const struct store_recipient *recipient, const struct attempt *attempt)
-{
-    struct error error;
-    if (!settle->relay->config->suppress.is_on || !attempt->class || !attempt->class->is_address_bad || attempt->code < 500)
-        return;
-    struct suppression entry = {arena_text(&settle->arena, recipient->address), attempt->class->name,
-                                arena_text(&settle->arena, attempt->text), clock_wall_ms()};
-    if (suppressed_add(settle->relay->suppressed, &entry, &error))
-        return;
-    struct event event = EVENT(EVENT_WARNING);
-    event.id = settle->item->id;
-    event.reason = slice_of(error.text);
-    event_put(settle->relay->parts.log, &event);
-}
-
 static void fail(struct settle *settle, const struct store_recipient *recipient, const struct attempt *attempt,
                  const struct store_settlement *settlement)
 {
@@ -239,11 +223,14 @@ void settle_add(struct settle *settle, unsigned number, const struct attempt *at
     if (attempt->kind == RESULT_DELIVERED) {
         settlement->state = STATE_DELIVERED;
         settle->relay->delivered++;
+        if (attempt->is_final)
+            returned_note(settle->item, recipient);
         if (!attempt->has_dsn && (recipient->notify & NOTIFY_SUCCESS) && settle->item->queued->message.sender.size)
             add_notice(settle, attempt->is_final ? DSN_DELIVERED : DSN_RELAYED, recipient, attempt, settlement);
     } else if (attempt->kind == RESULT_FAILED) {
         settlement->state = STATE_BOUNCED;
-        suppress(settle, recipient, attempt);
+        if (attempt->class && attempt->code >= 500)
+            relay_suppress(settle->relay, &settle->arena, recipient->address, attempt->class, attempt->text);
         fail(settle, recipient, attempt, settlement);
     } else {
         defer(settle, recipient, attempt, settlement);

@@ -71,6 +71,16 @@ static bool content_for_hop(struct connection *c, struct smtp_result *result, st
     return true;
 }
 
+/* What goes to our own, or over a socket of this machine, keeps its sender. */
+static struct slice sender_of(struct connection *c)
+{
+    const struct item *item = c->job->item;
+    if (c->options.is_lmtp)
+        return item->queued->message.sender;
+    return return_path_of(signer_return_path(c->relay->parts.signer), &c->arena, item->queued->message.sender,
+                          item->queued->recipients[c->job->recipients[0]].address, clock_wall_ms());
+}
+
 static void fill_transaction(struct connection *c)
 {
     static const char *const rets[] = {[RET_UNSET] = NULL, [RET_FULL] = "FULL", [RET_HDRS] = "HDRS"};
@@ -82,7 +92,7 @@ static void fill_transaction(struct connection *c)
                                                 .notify = from->notify};
     }
     c->transaction = (struct smtp_transaction){
-        .arena = &c->arena, .sender = message->sender, .ret = rets[message->ret], .envid = message->envid,
+        .arena = &c->arena, .sender = sender_of(c), .ret = rets[message->ret], .envid = message->envid,
         .auth = message->auth, .body_size = c->content.size,
         .is_8bit = (message->flags & MESSAGE_8BIT) && c->converted.size == 0,
         .is_smtputf8 = message->flags & MESSAGE_SMTPUTF8, .is_rehearsal = c->relay->parts.is_rehearsal,
@@ -95,6 +105,8 @@ static void fill_transaction(struct connection *c)
 static void split(struct connection *c)
 {
     size_t most = smtp_client_recipients_max(c->client);
+    if (return_path_is_single(signer_return_path(c->relay->parts.signer), c->job->item->queued->message.sender))
+        most = 1;
     if (most == 0 || c->job->count <= most)
         return;
     struct job *rest = job_create(c->job->item, c->job->route, c->job->tried);

@@ -3,6 +3,7 @@
 Zones are signed with ldns-signzone and served by nsd; the relay validates them from the root's key. Where a row must be
 deferred its server must not have been told a sender, a recipient or a message in the clear.
 """
+import hashlib
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from lib.ports import MX_PORT
 from lib.relay import Relay
 from lib.scripted import EXTENSIONS, ScriptedServer
 from lib.signed import Authority, SignedNameServer
+from lib.tls import certificate
 
 SECURED, CLEAR, DEFERRED, BOUNCED = "secured", "clear", "deferred", "bounced"
 MX = {"{d}": ["MX 10 mx.{d}."], "mx.{d}": ["A {a}"]}
@@ -208,3 +210,24 @@ def test_fingerprint_of_certificate_or_nothing(make_server, relay_to):
     relay = relay_to(server, {"delivery": {"tls": "fingerprint", "fingerprints": ["ab" * 32]}})
     event = relay.send("m", mail.message(), kind="deferred")
     assert "fingerprint is none of those" in event["reason"] and not server.said("MAIL")
+
+
+def test_notices_of_requiretls_mail_demand_it_too_and_return_no_body(make_server, relay_to):
+    file, _ = certificate()
+    der = ssl.PEM_cert_to_DER_cert(open(file, encoding="ascii").read())
+    server = make_server([("RCPT TO:<gone", "550 5.1.1 no such user")], extensions=[*EXTENSIONS, "STARTTLS", "REQUIRETLS"])
+    relay = relay_to(server, {"delivery": {"tls": "fingerprint", "fingerprints": [hashlib.sha256(der).hexdigest()]}})
+    relay.drop("secret.eml", b"X-Sender: <app@sender.test> REQUIRETLS\r\nX-Receiver: <gone@x.test>\r\n" + mail.message(body="the secret\r\n"))
+    relay.wait_event("bounced", to="gone@x.test")
+    relay.wait_event("delivered", to="app@sender.test")
+    notice = server.transactions[-1]
+    assert notice.sender == "" and "REQUIRETLS" in notice.sender_parameters and notice.is_secured
+    assert b"the secret" not in notice.content and b"Subject: test" in notice.content
+
+
+def test_a_notice_of_requiretls_mail_is_not_sent_where_tls_is_not_demanded_on(make_server, relay_to):
+    server = make_server([("RCPT TO:<gone", "550 5.1.1 no such user")])
+    relay = relay_to(server)
+    relay.drop("secret.eml", b"X-Sender: <app@sender.test> REQUIRETLS\r\nX-Receiver: <gone@x.test>\r\n" + mail.message())
+    relay.wait_event("deferred", to="gone@x.test", reason=re.compile("TLS"))
+    assert not server.said("MAIL")
