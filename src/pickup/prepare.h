@@ -33,8 +33,8 @@ struct prepared {
 };
 
 /* O1  once = key: X-Idempotency-Key. It counts for one owner in one folder: nobody can make another's mail a duplicate
- * O2  once = message-id: that, else the file's own Message-ID with the envelope's recipients, since some writers leave a file
- *     for each of them
+ * O2  once = message-id: that, else the file's own Message-ID with the envelope's recipients: the same letter to somebody else
+ *     is another one
  * O3  an export goes on where it stopped: it is no second file
  * DONE: all is filled. LOOP: header and envelope are (too many hops). BAD: error says why, with the line. */
 MUST_USE enum content_result prepare_message(struct arena *arena, const struct config *config,
