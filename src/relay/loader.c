@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-enum { PAGE_ROWS = 200 };
+enum { PAGE_ROWS = 200, SKIPPED_MAX = 2000, REST_MS = 100 };
 
 static const int priorities[] = {1, 0, -1};
 
@@ -94,6 +94,11 @@ static void collect(void *arg, const struct store_recipient *recipient)
 {
     struct page *page = arg;
     page->rows++;
+    if (crowd_has(page->relay, recipient->domain)) {
+        page->relay->load.skipped++;
+        return;
+    }
+    page->relay->load.skipped = 0;
     struct item *item = item_find(page->relay, recipient->message_id);
     if (item)
         item->was_skipped = item->was_skipped || !item_holds(item, recipient);
@@ -193,6 +198,11 @@ static void load_page(struct relay *relay)
     }
     if (page.rows < PAGE_ROWS)
         next_priority(relay);
+    if (relay->load.is_on && relay->load.skipped >= SKIPPED_MAX) { /* there may be a million of them: not all at once */
+        relay->load.skipped = 0;
+        relay->load.rests_until_ms = clock_mono_ms() + REST_MS;
+        relay_wake_at(relay, clock_due_ms() + REST_MS);
+    }
 }
 
 /* ---- single messages ---- */
@@ -232,7 +242,8 @@ void loader_run(struct relay *relay)
         relay->load.cursor = (struct store_due_cursor){0};
         relay->load.now_ms = clock_due_ms();
     }
-    if (!relay->load.is_on && relay->reload_count == 0)
+    bool may_load = relay->load.is_on && clock_mono_ms() >= relay->load.rests_until_ms;
+    if (!may_load && relay->reload_count == 0)
         return;
     if (!store_snapshot_begin(relay->reader, &error)) {
         store_failed(relay, &error);
@@ -240,9 +251,9 @@ void loader_run(struct relay *relay)
         return;
     }
     load_again(relay);
-    if (relay->load.is_on)
+    if (may_load)
         load_page(relay);
     store_snapshot_end(relay->reader);
-    if (relay->load.is_on)
+    if (relay->load.is_on && clock_mono_ms() >= relay->load.rests_until_ms)
         relay_soon(relay);
 }

@@ -40,7 +40,8 @@ static void on_wake(int fd, short what, void *arg)
     (void)fd;
     (void)what;
     relay->wake_ms = INT64_MAX;
-    relay->is_behind = true;
+    if (!relay->load.is_on) /* its end looks for what has become due meanwhile */
+        relay->is_behind = true;
     relay_soon(relay);
 }
 
@@ -134,6 +135,8 @@ void relay_start_list(struct relay *relay, struct queued *list)
             queued_destroy(&queued);
         } else if (relay->finished || HASH_COUNT(relay->items) >= (size_t)relay->config->limits.active) {
             relay->is_behind = true;
+            queued_destroy(&queued);
+        } else if (crowd_has_all(relay, queued)) {
             queued_destroy(&queued);
         } else {
             if (relay->content_size >= relay->config->limits.content_memory) {

@@ -100,6 +100,7 @@ struct site {                  /* hosts that are reached together (route.h N9) *
     struct arena arena;
     struct event *timer;
     bool is_dirty;
+    bool is_crowded;           /* domains that lead here are among relay->crowds */
     struct site *next_dirty;
     UT_hash_handle hh;
 };
@@ -127,7 +128,15 @@ struct relay {
     struct event *soon, *wake;
     int64_t wake_ms;           /* wall time of the next load; INT64_MAX = none */
     bool is_behind;            /* the queue may hold due messages that are not in memory, and no load under way will see */
-    struct { bool is_on; size_t priority; struct store_due_cursor cursor; int64_t now_ms; } load; /* under way */
+    struct {                   /* under way */
+        bool is_on;
+        size_t priority;
+        struct store_due_cursor cursor;
+        int64_t now_ms;
+        size_t skipped;        /* rows in a row that belong to crowds */
+        int64_t rests_until_ms; /* monotonic */
+    } load;
+    struct crowd *crowds;      /* domains of which more waits than memory is to hold (crowd.c) */
     uint64_t *reload;          /* messages to be looked at again, by id */
     size_t reload_count, reload_capacity;
     bool is_starved;           /* a site could not connect since all connections are in use */
@@ -170,6 +179,13 @@ struct queued *loader_skip(struct relay *relay, struct queued *list); /* without
 void relay_expect(struct relay *relay, uint64_t id); /* before its commit: relay_start_list() will bring it */
 void loader_came(struct relay *relay, uint64_t id);  /* what was expected is there */
 void relay_reload(struct relay *relay, uint64_t id); /* what of it is due is loaded when the loop comes round */
+
+/* crowd.c */
+bool crowd_has(const struct relay *relay, struct slice domain); /* what comes for it stays in the queue for now */
+bool crowd_has_all(const struct relay *relay, const struct queued *queued);
+void crowd_joined(struct site *site, struct slice domain); /* one more waits */
+void crowd_left(struct site *site); /* one less waits */
+void crowd_forget(struct site *site);
 
 /* items.c */
 void item_start(struct relay *relay, struct queued *queued);

@@ -104,6 +104,7 @@ void site_destroy(struct site *site)
         site->first = job->next;
         job_destroy(job);
     }
+    crowd_forget(site);
     HASH_DEL(site->relay->sites, site);
     event_free(site->timer);
     arena_finish(&site->arena);
@@ -147,6 +148,7 @@ void site_add(struct relay *relay, struct route *route, struct item *item, unsig
         push_back(site, newest);
     }
     job_add(newest, recipient);
+    crowd_joined(site, item->queued->recipients[recipient].domain);
     site_touch(site);
 }
 
@@ -167,6 +169,7 @@ static struct job *unlink_job(struct site *site, struct job **at)
     if (site->last == &job->next)
         site->last = at;
     site->waiting--;
+    crowd_left(site);
     return job;
 }
 
