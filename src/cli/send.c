@@ -1,7 +1,8 @@
 /* mailroot send: a message composed on the command line, by the library of cdonts/cdonts.h, and dropped in Pickup.
  *
  * Each option is a member of NewMail; the article's letters (-t -f -s -b, also as -to -from -subject -body) are among them.
- * Without a text the standard input is the text: of a pipe, or of the terminal up to its end of file. */
+ * Without a text the standard input is the text: of a pipe, or of the terminal up to its end of file. At a terminal recipients and
+ * subject are asked for too, where there are none. */
 #include "cli/command.h"
 
 #include "cdonts/cdonts.h"
@@ -15,7 +16,7 @@
 struct send {
     struct cdonts_object *mail;
     const char *timeout;
-    bool is_waited, has_text, has_from;
+    bool is_waited, has_text, has_from, has_to, has_subject;
 };
 
 typedef uint32_t take_fn(struct send *send, const char *member, const char *value, struct cdonts_error *error);
@@ -24,6 +25,8 @@ static uint32_t take_text(struct send *send, const char *member, const char *val
 {
     send->has_text = send->has_text || strcasecmp(member, "Body") == 0 || strcasecmp(member, "HTMLBody") == 0;
     send->has_from = send->has_from || strcasecmp(member, "From") == 0;
+    send->has_subject = send->has_subject || strcasecmp(member, "Subject") == 0;
+    send->has_to = send->has_to || strcasecmp(member, "To") == 0 || strcasecmp(member, "Cc") == 0 || strcasecmp(member, "Bcc") == 0;
     return cdonts_put_text(send->mail, member, value, error);
 }
 
@@ -150,6 +153,38 @@ static int take_options(struct send *send, int argc, char **argv)
     return 0;
 }
 
+/* One line of the terminal, as a value of that member; an empty one leaves it out. */
+static int ask(struct send *send, const char *prompt, const char *member)
+{
+    struct cdonts_error error = {0};
+    char *line = NULL;
+    size_t room = 0;
+    (void)fputs(prompt, stderr);
+    ssize_t size = getline(&line, &room, stdin);
+    struct slice value = slice_trim(slice_make(line, size > 0 ? (size_t)size : 0));
+    char *text = slice_copy(value);
+    uint32_t code = value.size ? take_text(send, member, text, &error) : CDONTS_OK;
+    free(text);
+    free(line);
+    return code == CDONTS_OK ? EX_OK : command_fail("send", exit_code(code), "%s: %s", member, error.text);
+}
+
+/* Who sits at a terminal is asked for what the command line left out. */
+static int ask_for_the_rest(struct send *send)
+{
+    int code = EX_OK;
+    if (send->has_text || !isatty(STDIN_FILENO))
+        return EX_OK;
+    (void)setvbuf(stdin, NULL, _IONBF, 0); /* what follows these lines is read(2) */
+    if (!send->has_to)
+        code = ask(send, "To: ", "To");
+    if (code == EX_OK && !send->has_subject)
+        code = ask(send, "Subject: ", "Subject");
+    if (code == EX_OK)
+        (void)fputs("The text; Ctrl-D on a line of its own ends it:\n", stderr);
+    return code;
+}
+
 static int read_text(struct send *send, size_t size_max)
 {
     struct buf text = {0};
@@ -177,7 +212,9 @@ static int submit(struct send *send, const struct config *config, char **ret_nam
         (void)cdonts_put_text(send->mail, "From", config->default_sender, &error); /* an address: config checked it */
     (void)cdonts_put_text(send->mail, "PickupFolder", config->pickup.dir, &error); /* what fails, fails in Send: N5 */
     (void)cdonts_put_number(send->mail, "MailFormat", CDONTS_MIME, &error);
-    int code = send->has_text ? EX_OK : read_text(send, config->limits.message_size);
+    int code = ask_for_the_rest(send);
+    if (code == EX_OK && !send->has_text)
+        code = read_text(send, config->limits.message_size);
     if (code != EX_OK)
         return code;
     uint32_t result = cdonts_send(send->mail, &error);

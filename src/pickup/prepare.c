@@ -362,7 +362,7 @@ struct queued *prepare_queued(struct arena *arena, const struct config *config, 
         .envid = envelope->envid, .auth = envelope->auth, .ret = envelope->ret,
         .flags = flags_of(prepared), .priority = envelope->priority, .pickup_name = about->name,
         .owner = about->owner, .message_id = prepared->facts.message_id,
-        .subject = prepared->facts.subject, .policy = policy_words(arena, folder), .size = prepared->content.size,
+        .subject = prepared->facts.subject, .policy = policy_words(arena, folder, due_ms > about->time_ms ? due_ms : 0), .size = prepared->content.size,
         .header_size = prepared->facts.header_size,
         .is_in_file = prepared->content.size > STORE_INLINE_SIZE_MAX,
     };

@@ -138,7 +138,8 @@ static void defer(struct settle *settle, const struct store_recipient *recipient
     struct window window;
     bool is_null = message->sender.size == 0;
     /* The clock may have been set since it arrived: that makes nothing older. */
-    int64_t now_ms = clock_due_ms(), arrived_ms = message->arrived_ms + clock_set_forward_ms();
+    int64_t now_ms = clock_due_ms(), released_ms = settle->item->policy.released_ms;
+    int64_t arrived_ms = (released_ms ? released_ms : message->arrived_ms) + clock_set_forward_ms();
     int64_t expires_ms = schedule_expires(config, schedule, arrived_ms, is_null);
     if (now_ms >= expires_ms && !attempt->is_kept) {
         settlement->state = STATE_EXPIRED;

@@ -8,24 +8,32 @@ static void put_list(struct buf *out, const char *key, const struct config_list 
         buf_printf(out, "%s%s", i ? "," : key, list->items[i]);
 }
 
-struct slice policy_words(struct arena *arena, const struct folder_conf *conf)
+static void put_folder(struct buf *out, const struct folder_conf *conf)
 {
-    struct buf out = {0};
-    if (!conf)
-        return SLICE_NONE;
-    buf_printf(&out, "folder=%s", conf->name);
-    put_list(&out, " source=", &conf->sources);
+    buf_printf(out, "folder=%s", conf->name);
+    put_list(out, " source=", &conf->sources);
     if (conf->window.count) {
-        buf_append_text(&out, " window=");
+        buf_append_text(out, " window=");
         struct slice rest = slice_of(conf->window_text);
         while (rest.size) { /* "Mon-Fri 08:00-18:00, Sat …" without blanks */
             struct slice hours = slice_trim(slice_cut(&rest, ',')), days = slice_cut(&hours, ' ');
             hours = slice_trim(hours);
-            buf_printf(&out, "%.*s%s%.*s%s", SLICE_FMT(days), hours.size ? "/" : "", SLICE_FMT(hours), rest.size ? "," : "");
+            buf_printf(out, "%.*s%s%.*s%s", SLICE_FMT(days), hours.size ? "/" : "", SLICE_FMT(hours), rest.size ? "," : "");
         }
     }
     if (conf->receipts >= 0)
-        buf_printf(&out, " receipts=%d", conf->receipts);
+        buf_printf(out, " receipts=%d", conf->receipts);
+}
+
+struct slice policy_words(struct arena *arena, const struct folder_conf *conf, int64_t released_ms)
+{
+    struct buf out = {0};
+    if (!conf && !released_ms)
+        return SLICE_NONE;
+    if (conf)
+        put_folder(&out, conf);
+    if (released_ms)
+        buf_printf(&out, "%sreleased=%lld", out.size ? " " : "", (long long)released_ms);
     struct slice words = arena_copy(arena, buf_slice(&out));
     buf_finish(&out);
     return words;
@@ -33,6 +41,7 @@ struct slice policy_words(struct arena *arena, const struct folder_conf *conf)
 
 void policy_read(struct slice words, struct policy *ret_policy)
 {
+    uint64_t number;
     *ret_policy = (struct policy){.receipts = -1};
     while (words.size) {
         struct slice value = slice_cut(&words, ' ');
@@ -43,6 +52,8 @@ void policy_read(struct slice words, struct policy *ret_policy)
             ret_policy->sources = value;
         else if (slice_equals(name, SLICE("window")))
             ret_policy->window = value;
+        else if (slice_equals(name, SLICE("released")) && slice_to_u64(value, &number))
+            ret_policy->released_ms = (int64_t)number;
         else if (slice_equals(name, SLICE("receipts")))
             ret_policy->receipts = slice_equals(value, SLICE("1"));
     }

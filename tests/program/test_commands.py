@@ -1,6 +1,7 @@
 """The commands beside a running relay: queue, trace, wait, route, send, sendmail, receipts, signals."""
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -293,3 +294,50 @@ def test_check_looks_at_the_folders(make_relay, folder, mode, word):
     path.chmod(mode)
     done = relay.run("check", "--no-dns", check=0 if "warning" in word or "+t" in word else 78)
     assert word in done.stdout.decode()
+
+
+# ---- send, at a terminal ----
+
+def at_a_terminal(relay, keys, *arguments):
+    """(exit code, what was shown) of `mailroot send` whose input and output are a terminal at which that is typed."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(BINARY, [BINARY, "send", "-c", str(relay.config_file), *arguments], dict(os.environ))
+    shown = b""
+    for key, prompt in keys:
+        while prompt not in shown:
+            shown += os.read(fd, 1000)
+        os.write(fd, key)
+    try:
+        while more := os.read(fd, 1000):
+            shown += more
+    except OSError:
+        pass  # the other end is closed
+    os.close(fd)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+
+
+def test_send_asks_at_a_terminal_for_what_is_missing(relay_to, make_server):
+    server = make_server()
+    relay = relay_to(server)
+    code, shown = at_a_terminal(relay, [(b"one@x.test, two@x.test\n", b"To: "), (b"hello\n", b"Subject: "),
+                                        (b"first\nsecond\n\x04", b"Ctrl-D")], "-f", "a@y.test")
+    assert code == 0, shown
+    sent = server.wait_transactions()[0]
+    assert sent.recipients == ["one@x.test", "two@x.test"] and b"Subject: hello\r\n" in sent.content
+    assert sent.content.endswith(b"\r\n\r\nfirst\r\nsecond\r\n")
+    name = shown.splitlines()[-1].strip()
+    relay.wait_event("delivered", pickup=name)
+    code, shown = at_a_terminal(relay, [(b"text\n\x04", b"Ctrl-D")], "-f", "a@y.test", "-t", "one@x.test", "-s", "given")
+    assert code == 0 and "To: " not in shown and "Subject: " not in shown
+    code, shown = at_a_terminal(relay, [(b"\n", b"To: "), (b"\n", b"Subject: "), (b"x\n\x04", b"Ctrl-D")], "-f", "a@y.test")
+    assert code == 64, shown  # nobody to send to
+    assert len(server.wait_transactions(2)) == 2
+
+
+def test_send_asks_nothing_of_a_pipe(relay_to, make_server):
+    server = make_server()
+    relay = relay_to(server)
+    done = relay.run("send", "-f", "a@y.test", "one@x.test", input=b"piped\n", check=0)
+    assert b"To:" not in done.stderr and b"Ctrl-D" not in done.stderr
+    assert server.wait_transactions()[0].content.endswith(b"\r\n\r\npiped\r\n")

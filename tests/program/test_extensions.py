@@ -57,6 +57,17 @@ def test_a_message_is_held_as_long_as_it_says(relay_to, make_aio):
     assert not any(b"deliver-at" in envelope.original_content.lower() for envelope in got)
 
 
+def test_what_it_may_take_counts_from_the_release(relay_to, make_server):
+    config, ports = listener(tls=False)
+    relay = relay_to(make_server([("RCPT", ["450 4.2.0 later", "450 4.2.0 later", "250 2.1.5 ok"])]),
+                     merge(config, {"queue": {"expire": "4s", "retry_first": "100ms", "retry_second": "100ms"}}))
+    with Talk(ports["mail"]) as talk:
+        talk.say("EHLO me")
+        name = submit(talk, "HOLDFOR=5")
+    delivered = relay.wait_event("delivered", pickup=name)  # a message that came then would have expired at the first attempt
+    assert delivered["attempt"] == 3 and not relay.events("expired")
+
+
 def test_strangers_hold_nothing(relay_to, make_aio, users):
     config, ports = listener(users=users)
     relay_to(make_aio(), config)

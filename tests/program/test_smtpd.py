@@ -1,9 +1,11 @@
 """The SMTP listener: what good clients deliver through it, and what bad ones are told."""
 import base64
 import crypt
+import json
 import os
 import re
 import resource
+import shutil
 import smtplib
 import ssl
 import subprocess
@@ -133,6 +135,36 @@ def test_all_clients_deliver(make_listener, users, tmp_path):
         assert got.rcpt_tos == ["user@ours.test"], name
         is_proved = "auth" in name
         assert ("ESMTPSA" in received(got)) == is_proved, (name, received(got))
+
+
+NODEMAILER = """
+const nodemailer = require('nodemailer');
+const [port, tls, user, password] = process.argv.slice(2);
+const transport = nodemailer.createTransport({host: '127.0.0.1', port: Number(port), secure: tls === 'tls', ignoreTLS: tls === 'clear',
+    requireTLS: tls === 'starttls', tls: {rejectUnauthorized: false}, pool: true, auth: user ? {user, pass: password} : undefined});
+const message = number => ({from: 'a@x.test', to: ['user@ours.test', 'two@ours.test'], subject: 'ü ' + number, text: '.dot\\n' + number,
+    envelope: {from: 'a@x.test', to: ['user@ours.test', 'two@ours.test'], dsn: undefined},
+    attachments: [{filename: 'a.bin', content: Buffer.alloc(100000, number)}]});
+Promise.all([1, 2, 3].map(number => transport.sendMail(message(number)))).then(
+    results => { console.log(JSON.stringify(results.map(result => [result.accepted.length, result.response]))); transport.close(); },
+    error => { console.error(error.message); process.exit(1); });
+"""
+
+
+@pytest.mark.skipif(not shutil.which("node") or not os.path.isdir(os.path.join(os.environ.get("NODE_PATH", ""), "nodemailer")),
+                    reason="no Node with nodemailer")
+def test_nodemailer_delivers_by_a_pool(make_listener, users, tmp_path):
+    relay, ports, sink = make_listener(users=users)
+    script = tmp_path / "send.js"
+    script.write_text(NODEMAILER)
+    for count, arguments in enumerate(([ports["mail"], "clear"], [ports["submission"], "starttls", "user@testserver", PASSWORD],
+                                       [ports["tls"], "tls", "user@testserver", PASSWORD]), 1):
+        done = subprocess.run(["node", str(script), *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        assert all(accepted == 2 and reply.startswith("250 2.0.0 taken as ") for accepted, reply in json.loads(done.stdout))
+        got = sink.wait(3 * count)[-3:]
+        assert all(envelope.rcpt_tos == ["user@ours.test", "two@ours.test"] for envelope in got)
+        assert all(("ESMTPSA" in received(envelope)) == (len(arguments) > 2) for envelope in got)
 
 
 @pytest.mark.parametrize("count", [100])
