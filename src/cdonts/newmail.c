@@ -3,6 +3,7 @@
 #include "cdonts/system.h"
 #include "base/utf8.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -20,9 +21,11 @@ struct newmail {
     char pickup_name[PICKUP_WRITER_NAME_SIZE];
 };
 
-enum tag {
+enum tag { /* of the members that change it; the properties come first */
     TAG_TO, TAG_CC, TAG_BCC, TAG_FROM, TAG_SUBJECT, TAG_BODY, TAG_CONTENT_LOCATION, TAG_CONTENT_BASE, TAG_PLAIN, TAG_HTML,
     TAG_CALENDAR, TAG_CALENDAR_METHOD, TAG_PICKUP_FOLDER, TAG_IMPORTANCE, TAG_BODY_FORMAT, TAG_MAIL_FORMAT, TAG_DELIVER_AT,
+    PROPERTY_COUNT,
+    TAG_VALUE = PROPERTY_COUNT, TAG_UNSUBSCRIBE, TAG_LOCALE_IDS, TAG_ATTACH_FILE, TAG_ATTACH_URL, TAG_ATTACH_INLINE,
 };
 
 static struct newmail *newmail_of(struct cdonts_object *object)
@@ -67,17 +70,38 @@ static uint32_t remember(struct newmail *mail, struct call *call, uint32_t code)
     return code;
 }
 
-/* ---- text properties ---- */
+/* ---- properties ---- */
 
-static char **place_of(struct newmail *mail, int tag)
-{
-    struct outgoing *outgoing = &mail->outgoing;
-    char **places[] = {&outgoing->to, &outgoing->cc, &outgoing->bcc, &outgoing->from, &outgoing->subject, &mail->body,
-                       &outgoing->location, &outgoing->base, &outgoing->plain, &outgoing->html, &outgoing->calendar,
-                       &outgoing->calendar_method, &outgoing->pickup};
-    CHECK(tag >= 0 && (size_t)tag < COUNT_OF(places));
-    return places[tag];
-}
+enum property_kind {
+    PROPERTY_LIST,   /* addresses; each assignment adds to them */
+    PROPERTY_LINE,   /* goes into the header */
+    PROPERTY_SENDER, /* the same, one address */
+    PROPERTY_TEXT,   /* any UTF-8 */
+    PROPERTY_NUMBER, /* 0 to `most` */
+    PROPERTY_TIME,
+};
+
+#define AT(field) offsetof(struct newmail, field)
+
+static const struct { size_t offset; enum property_kind kind; int most; } properties[PROPERTY_COUNT] = {
+    [TAG_TO] = {AT(outgoing.to), PROPERTY_LIST, 0},
+    [TAG_CC] = {AT(outgoing.cc), PROPERTY_LIST, 0},
+    [TAG_BCC] = {AT(outgoing.bcc), PROPERTY_LIST, 0},
+    [TAG_FROM] = {AT(outgoing.from), PROPERTY_SENDER, 0},
+    [TAG_SUBJECT] = {AT(outgoing.subject), PROPERTY_LINE, 0},
+    [TAG_BODY] = {AT(body), PROPERTY_TEXT, 0},
+    [TAG_CONTENT_LOCATION] = {AT(outgoing.location), PROPERTY_LINE, 0},
+    [TAG_CONTENT_BASE] = {AT(outgoing.base), PROPERTY_LINE, 0},
+    [TAG_PLAIN] = {AT(outgoing.plain), PROPERTY_TEXT, 0},
+    [TAG_HTML] = {AT(outgoing.html), PROPERTY_TEXT, 0},
+    [TAG_CALENDAR] = {AT(outgoing.calendar), PROPERTY_TEXT, 0},
+    [TAG_CALENDAR_METHOD] = {AT(outgoing.calendar_method), PROPERTY_LINE, 0},
+    [TAG_PICKUP_FOLDER] = {AT(outgoing.pickup), PROPERTY_TEXT, 0},
+    [TAG_IMPORTANCE] = {AT(outgoing.importance), PROPERTY_NUMBER, CDONTS_HIGH},
+    [TAG_BODY_FORMAT] = {AT(body_format), PROPERTY_NUMBER, CDONTS_BODY_TEXT},
+    [TAG_MAIL_FORMAT] = {AT(mail_format), PROPERTY_NUMBER, CDONTS_TEXT},
+    [TAG_DELIVER_AT] = {AT(outgoing.deliver_at_ms), PROPERTY_TIME, 0},
+};
 
 /* To, Cc and Bcc add to the list. */
 static bool join(char **place, char *taken_text)
@@ -103,73 +127,60 @@ static bool join(char **place, char *taken_text)
 
 static uint32_t set_text(struct newmail *mail, struct call *call, int tag, size_t index)
 {
-    char *text, **place = place_of(mail, tag);
+    enum property_kind kind = properties[tag].kind;
+    char *text, **place = (char **)((char *)mail + properties[tag].offset);
     if (!call_text(call, index, &text))
         return call->error ? call->error->code : CDONTS_E_INVALID_PARAMETER;
     if (!text)
         return CDONTS_OK;
-    bool is_body = tag == TAG_BODY || tag == TAG_PLAIN || tag == TAG_HTML || tag == TAG_CALENDAR;
-    bool is_good = is_body || tag == TAG_PICKUP_FOLDER ? utf8_is_valid(slice_of(text)) : compose_is_clean(slice_of(text));
+    bool is_good = kind == PROPERTY_TEXT ? utf8_is_valid(slice_of(text)) : compose_is_clean(slice_of(text));
     if (!is_good) {
         free(text);
         return call_fail(call, CDONTS_E_INVALID_PARAMETER, "a control character, or no well-formed UTF-8");
     }
-    if (tag == TAG_FROM && slice_find_byte(slice_of(text), ';') >= 0) {
+    if (kind == PROPERTY_SENDER && slice_find_byte(slice_of(text), ';') >= 0) {
         free(text);
         return call_fail(call, CDONTS_E_INVALID_PARAMETER, "From: a semicolon; several senders are not permitted");
     }
-    if (tag <= TAG_BCC)
+    if (kind == PROPERTY_LIST)
         return join(place, text) ? CDONTS_OK : call_fail(call, CDONTS_E_NOT_ENOUGH_MEMORY, "out of memory");
     free(*place);
     *place = text;
     return CDONTS_OK;
 }
 
-static uint32_t put_text(struct cdonts_object *object, struct call *call)
-{
-    struct newmail *mail = newmail_of(object);
-    uint32_t code = check_alive(mail, call);
-    if (code != CDONTS_OK)
-        return code;
-    return remember(mail, call, set_text(mail, call, call->tag, 0));
-}
-
-/* ---- numbers ---- */
-
 static uint32_t set_number(struct newmail *mail, struct call *call, int tag, size_t index)
 {
     int64_t number = 0;
+    int most = properties[tag].most, *place = (int *)((char *)mail + properties[tag].offset);
     if (!call_number(call, index, 0, &number))
         return CDONTS_E_INVALID_PARAMETER;
-    if (tag == TAG_DELIVER_AT) {
-        if (number < 0 || number > INT64_C(253402300799))
-            return call_fail(call, CDONTS_E_INVALID_PARAMETER, "DeliverAt: seconds of Unix time were expected");
-        bool is_time = call->arguments[index].kind == CDONTS_TIME;
-        mail->outgoing.deliver_at_ms = is_time ? number : number * 1000;
-        return CDONTS_OK;
-    }
-    if (number < 0 || number > (tag == TAG_IMPORTANCE ? 2 : 1))
-        return call_fail(call, CDONTS_E_INVALID_PARAMETER, "%s was expected", tag == TAG_IMPORTANCE ? "0, 1 or 2" : "0 or 1");
-    if (tag == TAG_IMPORTANCE)
-        mail->outgoing.importance = (int)number;
-    else if (tag == TAG_BODY_FORMAT)
-        mail->body_format = (int)number;
-    else
-        mail->mail_format = (int)number;
+    if (number < 0 || number > most)
+        return call_fail(call, CDONTS_E_INVALID_PARAMETER, "%s was expected", most == 2 ? "0, 1 or 2" : "0 or 1");
+    *place = (int)number;
     return CDONTS_OK;
 }
 
-static uint32_t put_number(struct cdonts_object *object, struct call *call)
+static uint32_t set_time(struct newmail *mail, struct call *call, int tag, size_t index)
 {
-    struct newmail *mail = newmail_of(object);
-    uint32_t code = check_alive(mail, call);
-    if (code != CDONTS_OK)
-        return code;
-    return remember(mail, call, set_number(mail, call, call->tag, 0));
+    int64_t number = 0, *place = (int64_t *)((char *)mail + properties[tag].offset);
+    if (!call_number(call, index, 0, &number))
+        return CDONTS_E_INVALID_PARAMETER;
+    if (number < 0 || number > INT64_C(253402300799))
+        return call_fail(call, CDONTS_E_INVALID_PARAMETER, "DeliverAt: seconds of Unix time were expected");
+    *place = call->arguments[index].kind == CDONTS_TIME ? number : number * 1000;
+    return CDONTS_OK;
+}
+
+static uint32_t set_property(struct newmail *mail, struct call *call, int tag, size_t index)
+{
+    enum property_kind kind = properties[tag].kind;
+    return kind == PROPERTY_NUMBER ? set_number(mail, call, tag, index)
+           : kind == PROPERTY_TIME ? set_time(mail, call, tag, index) : set_text(mail, call, tag, index);
 }
 
 /* Windows code pages that MIME has a charset for. Strings are Unicode here: the message is UTF-8 whatever is chosen. */
-static uint32_t set_locale_ids(struct cdonts_object *object, struct call *call)
+static uint32_t set_locale_ids(struct newmail *mail, struct call *call)
 {
     static const int pages[] = {437, 850, 852, 855, 857, 860, 861, 862, 863, 864, 865, 866, 869, 874, 932, 936, 949, 950, 1200,
                                 1250, 1251, 1252, 1253, 1254, 1255, 1256, 1257, 1258, 20127, 20866, 21866, 28591, 28592,
@@ -178,11 +189,11 @@ static uint32_t set_locale_ids(struct cdonts_object *object, struct call *call)
     int64_t page;
     if (!call_number(call, 0, 0, &page))
         return CDONTS_E_INVALID_PARAMETER;
-    uint32_t code = object->class == &class_newmail ? check_alive(newmail_of(object), call) : CDONTS_OK;
-    for (size_t i = 0; code == CDONTS_OK && i < COUNT_OF(pages); i++)
+    (void)mail;
+    for (size_t i = 0; i < COUNT_OF(pages); i++)
         if (pages[i] == page)
             return CDONTS_OK;
-    return code != CDONTS_OK ? code : call_fail(call, CDONTS_E_INVALID_PARAMETER, "no code page %lld", (long long)page);
+    return call_fail(call, CDONTS_E_INVALID_PARAMETER, "no code page %lld", (long long)page);
 }
 
 /* ---- Value(header) ---- */
@@ -196,16 +207,13 @@ static bool is_header_name(const char *name)
     return *name != '\0';
 }
 
-static uint32_t put_value(struct cdonts_object *object, struct call *call)
+static uint32_t set_value(struct newmail *mail, struct call *call)
 {
     static const struct { const char *name; int tag; } own[] = {
         {"To", TAG_TO}, {"Cc", TAG_CC}, {"Bcc", TAG_BCC}, {"From", TAG_FROM}, {"Subject", TAG_SUBJECT},
         {"Content-Base", TAG_CONTENT_BASE}, {"Content-Location", TAG_CONTENT_LOCATION}};
-    struct newmail *mail = newmail_of(object);
-    uint32_t code = check_alive(mail, call);
+    uint32_t code = CDONTS_OK;
     char *name = NULL, *value = NULL;
-    if (code != CDONTS_OK)
-        return code;
     if (!call_text(call, 0, &name) || !call_text(call, 1, &value))
         code = CDONTS_E_INVALID_PARAMETER;
     else if (!name || !is_header_name(name))
@@ -215,7 +223,7 @@ static uint32_t put_value(struct cdonts_object *object, struct call *call)
             continue;
         free(name);
         free(value);
-        return remember(mail, call, set_text(mail, call, own[i].tag, 1));
+        return set_property(mail, call, own[i].tag, 1);
     }
     if (code == CDONTS_OK && !compose_is_field_name(slice_of(name)))
         code = call_fail(call, CDONTS_E_INVALID_PARAMETER, "Value(\"%s\"): the message's own structure", name);
@@ -224,20 +232,16 @@ static uint32_t put_value(struct cdonts_object *object, struct call *call)
     if (code != CDONTS_OK || !value) {
         free(name);
         free(value);
-        return remember(mail, call, code);
+        return code;
     }
     return outgoing_add_field(&mail->outgoing, name, value) ? CDONTS_OK
                                                              : call_fail(call, CDONTS_E_NOT_ENOUGH_MEMORY, "out of memory");
 }
 
 /* RFC 2369 and 8058: the second field only for https, where a POST without a question is possible. */
-static uint32_t put_unsubscribe(struct cdonts_object *object, struct call *call)
+static uint32_t set_unsubscribe(struct newmail *mail, struct call *call)
 {
-    struct newmail *mail = newmail_of(object);
-    uint32_t code = check_alive(mail, call);
     char *url = NULL, *value = NULL;
-    if (code != CDONTS_OK)
-        return code;
     if (!call_text(call, 0, &url) || !url)
         return call_fail(call, CDONTS_E_INVALID_PARAMETER, "Unsubscribe: a URL was expected");
     bool is_https = strncasecmp(url, "https://", 8) == 0;
@@ -249,7 +253,7 @@ static uint32_t put_unsubscribe(struct cdonts_object *object, struct call *call)
         (void)snprintf(value, size, "<%s>", url);
     free(url);
     if (!is_good)
-        return remember(mail, call, call_fail(call, CDONTS_E_INVALID_PARAMETER, "Unsubscribe: https:// or mailto: was expected"));
+        return call_fail(call, CDONTS_E_INVALID_PARAMETER, "Unsubscribe: https:// or mailto: was expected");
     bool is_done = outgoing_add_field(&mail->outgoing, strdup("List-Unsubscribe"), value)
                    && (!is_https || outgoing_add_field(&mail->outgoing, strdup("List-Unsubscribe-Post"),
                                                        strdup("List-Unsubscribe=One-Click")));
@@ -298,86 +302,78 @@ static uint32_t read_source(struct call *call, struct outgoing_file *file)
     return CDONTS_OK;
 }
 
-static uint32_t attach(struct newmail *mail, struct call *call, struct outgoing_file *file)
+/* The file is taken over. `code`: what reading its arguments gave. */
+static uint32_t attach(struct newmail *mail, struct call *call, struct outgoing_file *file, uint32_t code)
 {
     const char *texts[] = {file->name, file->location, file->base};
-    for (size_t i = 0; i < COUNT_OF(texts); i++) {
-        if (texts[i] && !compose_is_clean(slice_of(texts[i]))) {
-            outgoing_file_finish(file);
-            return call_fail(call, CDONTS_E_INVALID_PARAMETER, "a control character, or no UTF-8, in a name");
-        }
+    if (code == CDONTS_OK)
+        code = read_source(call, file);
+    for (size_t i = 0; code == CDONTS_OK && i < COUNT_OF(texts); i++)
+        if (texts[i] && !compose_is_clean(slice_of(texts[i])))
+            code = call_fail(call, CDONTS_E_INVALID_PARAMETER, "a control character, or no UTF-8, in a name");
+    if (code != CDONTS_OK) {
+        outgoing_file_finish(file);
+        return code;
     }
     return outgoing_add_file(&mail->outgoing, file) ? CDONTS_OK
                                                     : call_fail(call, CDONTS_E_NOT_ENOUGH_MEMORY, "out of memory");
 }
 
 /* A base64 attachment makes the mail MIME. */
-static uint32_t attach_file(struct cdonts_object *object, struct call *call)
+static uint32_t attach_file(struct newmail *mail, struct call *call)
 {
-    struct newmail *mail = newmail_of(object);
     struct outgoing_file file = {.kind = COMPOSE_ATTACHED};
-    int64_t encoding;
-    uint32_t code = check_alive(mail, call);
-    if (code != CDONTS_OK)
-        return code;
+    int64_t encoding = CDONTS_ENCODING_DEFAULT;
+    uint32_t code = CDONTS_OK;
     if (!call_text(call, 1, &file.name) || !call_number(call, 2, CDONTS_ENCODING_DEFAULT, &encoding))
         code = CDONTS_E_INVALID_PARAMETER;
     else if (encoding < CDONTS_ENCODING_DEFAULT || encoding > CDONTS_BASE64)
         code = call_fail(call, CDONTS_E_INVALID_PARAMETER, "EncodingMethod: 0 or 1 was expected");
-    else
-        code = read_source(call, &file);
-    if (code != CDONTS_OK) {
-        outgoing_file_finish(&file);
-        return remember(mail, call, code);
-    }
-    if (encoding == CDONTS_BASE64)
-        mail->mail_format = CDONTS_MIME;
     if (encoding == CDONTS_UUENCODE || (encoding == CDONTS_ENCODING_DEFAULT && mail->mail_format == CDONTS_TEXT))
         file.kind = COMPOSE_UUENCODED;
-    return remember(mail, call, attach(mail, call, &file));
+    code = attach(mail, call, &file, code);
+    if (code == CDONTS_OK && encoding == CDONTS_BASE64)
+        mail->mail_format = CDONTS_MIME;
+    return code;
 }
 
-static uint32_t attach_url(struct cdonts_object *object, struct call *call)
+/* A file that HTML shows: AttachURL(Source, ContentLocation [, ContentBase …]), AttachInline(Source, ContentID [, FileName]). */
+static uint32_t attach_shown(struct newmail *mail, struct call *call, struct outgoing_file *file, char **needed, char **more, const char *name)
 {
-    struct newmail *mail = newmail_of(object);
+    uint32_t code = CDONTS_OK;
+    if (!call_text(call, 1, needed) || !call_text(call, 2, more))
+        code = CDONTS_E_INVALID_PARAMETER;
+    else if (!*needed || !**needed)
+        code = call_fail(call, CDONTS_E_INVALID_PARAMETER, "%s was expected", name);
+    code = attach(mail, call, file, code);
+    if (code == CDONTS_OK)
+        mail->mail_format = CDONTS_MIME;
+    return code;
+}
+
+static uint32_t attach_url(struct newmail *mail, struct call *call)
+{
     struct outgoing_file file = {.kind = COMPOSE_INLINE};
+    return attach_shown(mail, call, &file, &file.location, &file.base, "ContentLocation");
+}
+
+static uint32_t attach_inline(struct newmail *mail, struct call *call)
+{
+    struct outgoing_file file = {.kind = COMPOSE_INLINE};
+    return attach_shown(mail, call, &file, &file.id, &file.name, "ContentID");
+}
+
+/* Every member that changes the mail: not after Send, and what is refused is remembered (N5). */
+static uint32_t change(struct cdonts_object *object, struct call *call)
+{
+    static uint32_t (*const changes[])(struct newmail *mail, struct call *call) = {
+        [TAG_VALUE] = set_value, [TAG_UNSUBSCRIBE] = set_unsubscribe, [TAG_LOCALE_IDS] = set_locale_ids,
+        [TAG_ATTACH_FILE] = attach_file, [TAG_ATTACH_URL] = attach_url, [TAG_ATTACH_INLINE] = attach_inline};
+    struct newmail *mail = newmail_of(object);
     uint32_t code = check_alive(mail, call);
     if (code != CDONTS_OK)
         return code;
-    if (!call_text(call, 1, &file.location) || !call_text(call, 2, &file.base))
-        code = CDONTS_E_INVALID_PARAMETER;
-    else if (!file.location || !*file.location)
-        code = call_fail(call, CDONTS_E_INVALID_PARAMETER, "ContentLocation was expected");
-    else
-        code = read_source(call, &file);
-    if (code != CDONTS_OK) {
-        outgoing_file_finish(&file);
-        return remember(mail, call, code);
-    }
-    mail->mail_format = CDONTS_MIME;
-    return remember(mail, call, attach(mail, call, &file));
-}
-
-/* AttachInline(Source, ContentID [, FileName]): what HTML shows as cid:ContentID. */
-static uint32_t attach_inline(struct cdonts_object *object, struct call *call)
-{
-    struct newmail *mail = newmail_of(object);
-    struct outgoing_file file = {.kind = COMPOSE_INLINE};
-    uint32_t code = check_alive(mail, call);
-    if (code != CDONTS_OK)
-        return code;
-    if (!call_text(call, 1, &file.id) || !call_text(call, 2, &file.name))
-        code = CDONTS_E_INVALID_PARAMETER;
-    else if (!file.id || !*file.id)
-        code = call_fail(call, CDONTS_E_INVALID_PARAMETER, "ContentID was expected");
-    else
-        code = read_source(call, &file);
-    if (code != CDONTS_OK) {
-        outgoing_file_finish(&file);
-        return remember(mail, call, code);
-    }
-    mail->mail_format = CDONTS_MIME;
-    return remember(mail, call, attach(mail, call, &file));
+    return remember(mail, call, call->tag < PROPERTY_COUNT ? set_property(mail, call, call->tag, 0) : changes[call->tag](mail, call));
 }
 
 /* ---- Send ---- */
@@ -417,9 +413,9 @@ static uint32_t send(struct cdonts_object *object, struct call *call)
     if (code != CDONTS_OK)
         return code;
     for (size_t i = 0; i < COUNT_OF(tags) && code == CDONTS_OK; i++)
-        code = set_text(mail, call, tags[i], i);
+        code = set_property(mail, call, tags[i], i);
     if (code == CDONTS_OK && call_has(call, 4))
-        code = set_number(mail, call, TAG_IMPORTANCE, 4);
+        code = set_property(mail, call, TAG_IMPORTANCE, 4);
     if (code == CDONTS_OK)
         code = compose_or_send(mail, OUTGOING_SEND, &message, call->error);
     mail->is_sent = code == CDONTS_OK;
@@ -449,32 +445,32 @@ static uint32_t get_text(struct cdonts_object *object, struct call *call)
 }
 
 static const struct member members[] = {
-    {"Value", CDONTS_PUT, 1, 1, put_value, 0},
-    {"To", CDONTS_PUT, 0, 0, put_text, TAG_TO},
-    {"Cc", CDONTS_PUT, 0, 0, put_text, TAG_CC},
-    {"Bcc", CDONTS_PUT, 0, 0, put_text, TAG_BCC},
-    {"Body", CDONTS_PUT, 0, 0, put_text, TAG_BODY},
-    {"Importance", CDONTS_PUT, 0, 0, put_number, TAG_IMPORTANCE},
-    {"BodyFormat", CDONTS_PUT, 0, 0, put_number, TAG_BODY_FORMAT},
-    {"MailFormat", CDONTS_PUT, 0, 0, put_number, TAG_MAIL_FORMAT},
-    {"Subject", CDONTS_PUT, 0, 0, put_text, TAG_SUBJECT},
-    {"From", CDONTS_PUT, 0, 0, put_text, TAG_FROM},
+    {"Value", CDONTS_PUT, 1, 1, change, TAG_VALUE},
+    {"To", CDONTS_PUT, 0, 0, change, TAG_TO},
+    {"Cc", CDONTS_PUT, 0, 0, change, TAG_CC},
+    {"Bcc", CDONTS_PUT, 0, 0, change, TAG_BCC},
+    {"Body", CDONTS_PUT, 0, 0, change, TAG_BODY},
+    {"Importance", CDONTS_PUT, 0, 0, change, TAG_IMPORTANCE},
+    {"BodyFormat", CDONTS_PUT, 0, 0, change, TAG_BODY_FORMAT},
+    {"MailFormat", CDONTS_PUT, 0, 0, change, TAG_MAIL_FORMAT},
+    {"Subject", CDONTS_PUT, 0, 0, change, TAG_SUBJECT},
+    {"From", CDONTS_PUT, 0, 0, change, TAG_FROM},
     {"Send", CDONTS_CALL, 0, 5, send, 0},
-    {"AttachFile", CDONTS_CALL, 1, 3, attach_file, 0},
-    {"AttachURL", CDONTS_CALL, 2, 4, attach_url, 0},
-    {"SetLocaleIDs", CDONTS_CALL, 1, 1, set_locale_ids, 0},
-    {"ContentLocation", CDONTS_PUT, 0, 0, put_text, TAG_CONTENT_LOCATION},
-    {"ContentBase", CDONTS_PUT, 0, 0, put_text, TAG_CONTENT_BASE},
+    {"AttachFile", CDONTS_CALL, 1, 3, change, TAG_ATTACH_FILE},
+    {"AttachURL", CDONTS_CALL, 2, 4, change, TAG_ATTACH_URL},
+    {"SetLocaleIDs", CDONTS_CALL, 1, 1, change, TAG_LOCALE_IDS},
+    {"ContentLocation", CDONTS_PUT, 0, 0, change, TAG_CONTENT_LOCATION},
+    {"ContentBase", CDONTS_PUT, 0, 0, change, TAG_CONTENT_BASE},
     {"Version", CDONTS_GET, 0, 0, get_text, 0},
     /* of today */
-    {"TextBody", CDONTS_PUT, 0, 0, put_text, TAG_PLAIN},
-    {"HTMLBody", CDONTS_PUT, 0, 0, put_text, TAG_HTML},
-    {"Calendar", CDONTS_PUT, 0, 0, put_text, TAG_CALENDAR},
-    {"CalendarMethod", CDONTS_PUT, 0, 0, put_text, TAG_CALENDAR_METHOD},
-    {"AttachInline", CDONTS_CALL, 2, 3, attach_inline, 0},
-    {"Unsubscribe", CDONTS_PUT, 0, 0, put_unsubscribe, 0},
-    {"DeliverAt", CDONTS_PUT, 0, 0, put_number, TAG_DELIVER_AT},
-    {"PickupFolder", CDONTS_PUT, 0, 0, put_text, TAG_PICKUP_FOLDER},
+    {"TextBody", CDONTS_PUT, 0, 0, change, TAG_PLAIN},
+    {"HTMLBody", CDONTS_PUT, 0, 0, change, TAG_HTML},
+    {"Calendar", CDONTS_PUT, 0, 0, change, TAG_CALENDAR},
+    {"CalendarMethod", CDONTS_PUT, 0, 0, change, TAG_CALENDAR_METHOD},
+    {"AttachInline", CDONTS_CALL, 2, 3, change, TAG_ATTACH_INLINE},
+    {"Unsubscribe", CDONTS_PUT, 0, 0, change, TAG_UNSUBSCRIBE},
+    {"DeliverAt", CDONTS_PUT, 0, 0, change, TAG_DELIVER_AT},
+    {"PickupFolder", CDONTS_PUT, 0, 0, change, TAG_PICKUP_FOLDER},
     {"PickupName", CDONTS_GET, 0, 0, get_text, 1},
     {0},
 };

@@ -1,5 +1,7 @@
 #include "message/read_private.h"
 
+#include "message/charset.h"
+
 #include "message/address.h"
 #include "message/header.h"
 
@@ -57,7 +59,7 @@ static struct slice decode(struct arena *arena, struct slice encoding, struct sl
 static struct slice text_of(struct arena *arena, struct slice bytes, struct slice charset)
 {
     struct buf out = {0};
-    read_charset(bytes, charset, &out);
+    charset_decode(charset, bytes, &out);
     struct slice copy = arena_copy(arena, buf_slice(&out));
     buf_finish(&out);
     return copy;

@@ -1,7 +1,6 @@
 /* read: a whole message as a reader sees it: decoded subject, people, texts and files.   RFC 2045 to 2047, 2183, 2231, 2557
  *
- * R1  every text comes out as well-formed UTF-8; octets of charsets other than UTF-8, US-ASCII, ISO-8859-1 and windows-1252
- *     that are over 127, and ill-formed ones, become U+FFFD
+ * R1  every text comes out as well-formed UTF-8 (charset.h)
  * R2  the first text/plain and the first text/html leaf that aren't attachments are the texts; every other leaf is a file
  * R3  a broken part is read as far as it goes, never refused; nesting deeper than 30 and parts beyond 1000 are files as they are
  * R4  slices point into the arena or into `raw`

@@ -2,54 +2,7 @@
 
 #include "base/base64.h"
 #include "base/utf8.h"
-
-static const struct slice replacement = {"\xEF\xBF\xBD", 3};
-
-/* ---- charsets ---- */
-
-static void put_code_point(struct buf *out, unsigned code)
-{
-    if (code < 0x80) {
-        buf_append_byte(out, (char)code);
-    } else if (code < 0x800) {
-        buf_append_byte(out, (char)(0xC0 | code >> 6));
-        buf_append_byte(out, (char)(0x80 | (code & 63)));
-    } else {
-        buf_append_byte(out, (char)(0xE0 | code >> 12));
-        buf_append_byte(out, (char)(0x80 | (code >> 6 & 63)));
-        buf_append_byte(out, (char)(0x80 | (code & 63)));
-    }
-}
-
-static void put_windows_1252(struct slice bytes, struct buf *out)
-{
-    static const unsigned short high[32] = {
-        0x20AC, 0xFFFD, 0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021, 0x02C6, 0x2030, 0x0160, 0x2039, 0x0152, 0xFFFD,
-        0x017D, 0xFFFD, 0xFFFD, 0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014, 0x02DC, 0x2122, 0x0161, 0x203A,
-        0x0153, 0xFFFD, 0x017E, 0x0178};
-    for (size_t i = 0; i < bytes.size; i++) {
-        unsigned char c = (unsigned char)bytes.data[i];
-        put_code_point(out, c >= 0x80 && c < 0xA0 ? high[c - 0x80] : c);
-    }
-}
-
-static void put_utf8(struct slice bytes, struct buf *out)
-{
-    while (bytes.size) {
-        size_t size = utf8_sequence(bytes);
-        buf_append(out, size ? slice_first(bytes, size) : replacement);
-        bytes = slice_from(bytes, size ? size : 1);
-    }
-}
-
-void read_charset(struct slice bytes, struct slice charset, struct buf *out)
-{
-    /* ISO-8859-1 is read as windows-1252, as every browser does: its control characters 80 to 9F are never meant. */
-    if (slice_equals_nocase(charset, SLICE("iso-8859-1")) || slice_equals_nocase(charset, SLICE("windows-1252")))
-        put_windows_1252(bytes, out);
-    else
-        put_utf8(bytes, out);
-}
+#include "message/charset.h"
 
 /* ---- transfer encodings ---- */
 
@@ -144,7 +97,7 @@ static size_t take_word(struct slice text, struct buf *out)
         read_base64(slice_first(rest, (size_t)end), &bytes);
     else
         read_quoted_printable(slice_first(rest, (size_t)end), true, &bytes);
-    read_charset(buf_slice(&bytes), charset, out);
+    charset_decode(charset, buf_slice(&bytes), out);
     buf_finish(&bytes);
     return (size_t)(rest.data - text.data) + (size_t)end + 2;
 }
@@ -169,7 +122,7 @@ struct slice read_words(struct arena *arena, struct slice value)
         while (!size && value.size && !memchr(" \t\r\n", value.data[0], 4)
                && !(slice_starts(value, SLICE("=?")) && out.size && blanks == 0 && is_after_word)) {
             size_t next = utf8_sequence(value);
-            buf_append(&out, next ? slice_first(value, next) : replacement);
+            buf_append(&out, next ? slice_first(value, next) : SLICE("\xEF\xBF\xBD"));
             value = slice_from(value, next ? next : 1);
         }
     }
@@ -241,7 +194,7 @@ struct slice read_parameter(struct arena *arena, struct slice unfolded, struct s
     }
     if (is_extended) {
         struct buf text = {0};
-        read_charset(buf_slice(&extended), charset, &text);
+        charset_decode(charset, buf_slice(&extended), &text);
         plain = arena_copy(arena, buf_slice(&text));
         buf_finish(&text);
     }

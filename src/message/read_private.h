@@ -5,7 +5,6 @@
 #include "base/buf.h"
 #include "message/read.h"
 
-void read_charset(struct slice bytes, struct slice charset, struct buf *out);
 void read_base64(struct slice bytes, struct buf *out);
 void read_quoted_printable(struct slice bytes, bool is_word, struct buf *out); /* is_word: RFC 2047's Q */
 void read_uuencoded(struct slice bytes, struct buf *out);

@@ -1,12 +1,13 @@
 #include "web/charset.h"
 
 #include "base/utf8.h"
+#include "message/charset.h"
 
 #include <errno.h>
 #include <iconv.h>
 #include <stdio.h>
 
-enum { LOOKED_AT_MAX = 64 * 1024, NAME_SIZE_MAX = 40 };
+enum { LOOKED_AT_MAX = 64 * 1024 };
 static const char replacement[] = "\xEF\xBF\xBD";
 
 static bool is_name_byte(char c)
@@ -14,32 +15,20 @@ static bool is_name_byte(char c)
     return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '-' || c == '_' || c == ':' || c == '.';
 }
 
-static bool is_latin1(struct slice name)
-{
-    static const char *const names[] = {"iso-8859-1", "iso8859-1", "latin1", "us-ascii", "ascii", "windows-1252", "cp1252"};
-    for (size_t i = 0; i < COUNT_OF(names); i++)
-        if (slice_equals_nocase(name, slice_of(names[i])))
-            return true;
-    return false;
-}
-
-/* C1; what iconv doesn't know counts as windows-1252 too. */
+/* C1; an unknown name counts as windows-1252 too. */
 static struct slice normal_name(struct arena *arena, struct slice name)
 {
-    if (name.size == 0 || name.size > NAME_SIZE_MAX || is_latin1(name))
-        return SLICE("windows-1252");
-    if (slice_equals_nocase(name, SLICE("utf-8")) || slice_equals_nocase(name, SLICE("utf8")))
+    static const char *const same[] = {"iso-8859-1", "iso8859-1", "latin1", "us-ascii", "ascii", "cp1252"};
+    if (slice_equals_nocase(name, SLICE("utf8")))
         return SLICE("utf-8");
+    for (size_t i = 0; i < COUNT_OF(same); i++)
+        if (slice_equals_nocase(name, slice_of(same[i])))
+            return SLICE("windows-1252");
+    if (!charset_is_known(name))
+        return SLICE("windows-1252");
     char *text = arena_text(arena, name);
-    for (size_t i = 0; i < name.size; i++)
-        if (!is_name_byte(name.data[i]))
-            return SLICE("windows-1252"); /* iconv has a language of its own behind "/" */
     for (char *c = text; *c; c++)
         *c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
-    iconv_t known = iconv_open("utf-8", text);
-    if (known == (iconv_t)-1)
-        return SLICE("windows-1252");
-    iconv_close(known);
     return slice_of(text);
 }
 
@@ -82,39 +71,6 @@ static struct slice clean(struct arena *arena, struct slice text)
     return result;
 }
 
-/* `on_fault` is put for each octet that can't be converted. */
-static void convert(const char *to, const char *from, struct slice text, struct buf *out,
-                    void (*on_fault)(struct buf *out, struct slice rest))
-{
-    iconv_t by = iconv_open(to, from);
-    CHECK(by != (iconv_t)-1);
-    char *in = (char *)(uintptr_t)text.data;
-    size_t left = text.size;
-    while (left) {
-        size_t room = left * 4 + 16;
-        char *at = buf_reserve(out, room);
-        size_t free_size = room;
-        size_t result = iconv(by, &in, &left, &at, &free_size);
-        int why = errno;
-        out->size += room - free_size;
-        if (result != (size_t)-1 || why == E2BIG)
-            continue;
-        on_fault(out, slice_make(in, left));
-        size_t step = utf8_sequence(slice_make(in, left));
-        if (strcmp(from, "utf-8") != 0 || step == 0)
-            step = 1;
-        in += step;
-        left -= step;
-    }
-    iconv_close(by);
-}
-
-static void put_replacement(struct buf *out, struct slice rest)
-{
-    (void)rest;
-    buf_append_text(out, replacement);
-}
-
 static unsigned code_at(struct slice s)
 {
     static const unsigned char masks[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
@@ -127,18 +83,36 @@ static unsigned code_at(struct slice s)
     return code;
 }
 
-static void put_number(struct buf *out, struct slice rest)
+/* From UTF-8; what it lacks becomes a number (C3). */
+static void encode(const char *to, struct slice text, struct buf *out)
 {
-    buf_printf(out, "&#%u;", code_at(rest));
+    iconv_t by = iconv_open(to, "utf-8");
+    CHECK(by != (iconv_t)-1);
+    char *in = (char *)(uintptr_t)text.data;
+    size_t left = text.size;
+    while (left) {
+        size_t room = left * 4 + 16;
+        char *at = buf_reserve(out, room);
+        size_t free_size = room;
+        size_t result = iconv(by, &in, &left, &at, &free_size);
+        int why = errno;
+        out->size += room - free_size;
+        if (result != (size_t)-1 || why == E2BIG)
+            continue;
+        struct slice rest = slice_make(in, left);
+        size_t step = utf8_sequence(rest) ? utf8_sequence(rest) : 1;
+        buf_printf(out, "&#%u;", code_at(rest));
+        in += step;
+        left -= step;
+    }
+    iconv_close(by);
 }
 
 struct slice charset_to_utf8(struct arena *arena, struct slice charset, struct slice text)
 {
     struct buf out = {0};
     struct slice name = normal_name(arena, charset);
-    if (slice_equals(name, SLICE("utf-8")))
-        return clean(arena, text);
-    convert("utf-8", arena_text(arena, name), text, &out, put_replacement);
+    charset_decode(name, text, &out);
     struct slice result = clean(arena, buf_slice(&out));
     buf_finish(&out);
     return result;
@@ -151,6 +125,6 @@ void charset_from_utf8(struct slice charset, struct slice text, struct buf *out)
     if (slice_equals(name, SLICE("utf-8")))
         buf_append(out, text);
     else
-        convert(arena_text(&arena, name), "utf-8", text, out, put_number);
+        encode(arena_text(&arena, name), text, out);
     arena_finish(&arena);
 }

@@ -89,9 +89,10 @@ static HRESULT STDMETHODCALLTYPE ids_of_names(IDispatch *com, REFIID id, LPOLEST
     (void)locale;
     for (UINT i = 0; i < count; i++) {
         char *name = i == 0 ? utf8_of(names[i], (int)wcslen(names[i])) : NULL;
-        int member = name ? cdonts_member_find(self_of(com)->object, name) : -1;
-        ret_ids[i] = member < 0 ? DISPID_UNKNOWN : member;
-        if (member < 0)
+        bool is_enumeration = name && _stricmp(name, "_NewEnum") == 0;
+        int member = name && !is_enumeration ? cdonts_member_find(self_of(com)->object, name) : -1;
+        ret_ids[i] = is_enumeration ? DISPID_NEWENUM : member < 0 ? DISPID_UNKNOWN : member;
+        if (member < 0 && !is_enumeration)
             result = DISP_E_UNKNOWNNAME;
         free(name);
     }
@@ -280,6 +281,8 @@ static HRESULT STDMETHODCALLTYPE invoke(IDispatch *com, DISPID member, REFIID id
     (void)id;
     (void)locale;
     (void)ret_bad;
+    if (member == DISPID_NEWENUM)
+        return ret ? enumerate(com, ret) : E_POINTER;
     unsigned access = (flags & DISPATCH_METHOD ? CDONTS_CALL : 0u) | (flags & DISPATCH_PROPERTYGET ? CDONTS_GET : 0u)
                       | (flags & (DISPATCH_PROPERTYPUT | DISPATCH_PROPERTYPUTREF) ? CDONTS_PUT : 0u);
     if (access == CDONTS_CALL)

@@ -8,11 +8,16 @@
 
 #include "cdonts/cdonts.h"
 
+#include <stdbool.h>
+
 #include <windows.h>
 #include <ole2.h>
 
 /* Takes the reference; NULL without memory. */
 IDispatch *dispatch_create(struct cdonts_object *taken_object);
 extern LONG dispatch_live_count; /* objects and locks: DllCanUnloadNow */
+
+/* For Each over an object that has Count and Item. */
+HRESULT enumerate(IDispatch *all, VARIANT *ret);
 
 #endif

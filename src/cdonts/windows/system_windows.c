@@ -3,6 +3,7 @@
 #include "cdonts/system.h"
 #include "cdonts/windows/text.h"
 
+#include <arpa/inet.h>
 #include <idn2.h>
 
 #include <ntsecapi.h> /* RtlGenRandom */
@@ -60,6 +61,18 @@ int idn2_lookup_u8(const uint8_t *text, uint8_t **ret_ascii, int flags)
 void idn2_free(void *memory)
 {
     free(memory);
+}
+
+/* ntdll's, which also say where they stopped: the whole text has to be the address. */
+long WINAPI RtlIpv4StringToAddressA(const char *text, BOOLEAN is_strict, const char **ret_end, void *ret_octets);
+long WINAPI RtlIpv6StringToAddressA(const char *text, const char **ret_end, void *ret_octets);
+
+int inet_pton(int family, const char *text, void *ret_octets)
+{
+    const char *end = NULL;
+    long status = family == AF_INET ? RtlIpv4StringToAddressA(text, TRUE, &end, ret_octets)
+                                    : RtlIpv6StringToAddressA(text, &end, ret_octets);
+    return status == 0 && end && *end == '\0';
 }
 
 void *memmem(const void *bytes, size_t size, const void *needle, size_t needle_size)

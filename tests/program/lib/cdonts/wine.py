@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 TREE = pathlib.Path(__file__).resolve().parents[4]
+WINE32 = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "mailroot-check/wine32"  # see the script wine32
 
 
 class Wine:
@@ -18,13 +19,15 @@ class Wine:
         self.environment = dict(os.environ, WINEPREFIX=str(folder / "prefix"), WINEDEBUG="-all", DISPLAY="",
                                 WINEDLLOVERRIDES="mscoree,mshtml=")
         self.environment.pop("LD_PRELOAD", None)
+        if (WINE32 / "i386-windows").is_dir():
+            self.environment["WINEDLLPATH"] = str(WINE32)
         subprocess.run([TREE / "src/cdonts/windows/build", folder], check=True, capture_output=True, timeout=120)
         self._run("wineboot", "-i")
         windows = folder / "prefix/drive_c/windows"
         self.bits = [64]
         shutil.copy(folder / "cdonts64.dll", windows / "system32/cdonts.dll")
         self._run("regsvr32", "/s", "C:\\windows\\system32\\cdonts.dll")
-        if (windows / "syswow64/cscript.exe").exists():  # Debian's wine32, from the i386 architecture
+        if (windows / "syswow64/cscript.exe").exists():  # Debian's wine32, or the libraries of WINE32 in WoW64 mode
             self.bits.append(32)
             shutil.copy(folder / "cdonts32.dll", windows / "syswow64/cdonts.dll")
             self._run("C:\\windows\\syswow64\\regsvr32.exe", "/s", "C:\\windows\\syswow64\\cdonts.dll")
