@@ -230,15 +230,36 @@ static void put_etrn(struct import *import, struct buf *out, const struct metaba
     buf_finish(&list);
 }
 
+/* RouteUserName and RoutePassword for the first of the hosts. A password that the metabase keeps for its machine alone begins with
+ * "IcDb", in hexadecimal digits. */
+static void put_login(struct import *import, struct buf *keys, struct buf *remarks, struct slice hosts, struct slice user, struct slice password)
+{
+    struct slice rest = slice_trim(slice_cut(&hosts, ',')), host = slice_trim(slice_cut(&rest, ';'));
+    struct slice shown = clean(import, host), port = import_value(import, "RemoteSmtpPort", 0);
+    uint64_t number = 25;
+    if (user.size == 0)
+        return;
+    if (slice_starts(password, SLICE("49634462")))
+        password = SLICE_NONE;
+    import_put_login(&(struct import_login){import->secrets, arena_text(&import->arena, shown), user, password}, keys, remarks);
+    if (!slice_to_u64(port, &number) || number == 0 || number > 65535)
+        number = 25;
+    if (keys->size)
+        buf_printf(keys, " port = %llu;", (unsigned long long)number);
+}
+
 static void put_remote_domain(struct import *import, struct buf *out, const struct metabase_node *node, struct slice domain)
 {
     const struct metabase_property *to = metabase_find(node, "RouteActionString", 36947);
     uint64_t action = action_of(node);
-    struct buf hosts = {0};
+    struct buf hosts = {0}, keys = {0};
     bool has_hosts = to && to->value.size && put_hosts(import, &hosts, to->value);
     if (to && to->value.size && !has_hosts)
         remark(import, out, "RouteActionString", to->value, "a host was expected");
-    if (action & (ACTION_SASL | ACTION_CLEARTEXT | ACTION_NTLM))
+    const struct metabase_property *user = metabase_find(node, "RouteUserName", 0), *password = metabase_find(node, "RoutePassword", 0);
+    if (has_hosts && user && user->value.size)
+        put_login(import, &keys, out, to->value, user->value, password ? password->value : SLICE_NONE);
+    else if (action & (ACTION_SASL | ACTION_CLEARTEXT | ACTION_NTLM))
         buf_printf(out, "# %.*s wants a user and a password (RouteUserName): enter them anew.\n", SLICE_FMT(domain));
     buf_printf(out, "route \"%.*s\" {", SLICE_FMT(domain));
     if (has_hosts)
@@ -247,8 +268,10 @@ static void put_remote_domain(struct import *import, struct buf *out, const stru
         buf_append_text(out, " deliver = smtp;"); /* by its MX, whatever "*" says */
     if (action & ACTION_ETRN)
         put_etrn(import, out, node);
-    buf_printf(out, "%s }\n", action & ACTION_SSL ? " tls = must;" : "");
+    buf_append(out, buf_slice(&keys)); /* TLS is verified with a user */
+    buf_printf(out, "%s }\n", action & ACTION_SSL && !keys.size ? " tls = must;" : "");
     buf_finish(&hosts);
+    buf_finish(&keys);
 }
 
 static void put_drop(struct import *import, struct buf *out, const struct metabase_node *node, struct slice domain)
@@ -280,18 +303,20 @@ static void put_domains(struct import *import, struct buf *out)
 static void put_smart_host(struct import *import, struct buf *out)
 {
     struct slice host = import_value(import, "SmartHost", 0), type = import_value(import, "SmartHostType", 36905);
-    struct buf hosts = {0};
+    struct buf hosts = {0}, keys = {0}, remarks = {0};
     if (host.size == 0 || slice_equals(type, SLICE("0")))
         return;
+    put_login(import, &keys, &remarks, host, import_value(import, "RouteUserName", 0), import_value(import, "RoutePassword", 0));
     if (!put_hosts(import, &hosts, host))
         remark(import, out, "SmartHost", host, "a host was expected");
     else
-        buf_printf(out, "\n# SmartHost, SmartHostType = %.*s\nroute \"*\" { hosts = %s;%s }\n",
+        buf_printf(out, "\n# SmartHost, SmartHostType = %.*s\nroute \"*\" { hosts = %s;%s%s }\n",
                    SLICE_FMT(type.size ? type : SLICE("2")), buf_text(&hosts),
-                   slice_equals(type, SLICE("1")) ? " direct_first = true;" : "");
-    if (import_value(import, "RouteUserName", 0).size)
-        buf_append_text(out, "# RouteUserName, RoutePassword: the password can't be read; enter both anew.\n");
+                   slice_equals(type, SLICE("1")) ? " direct_first = true;" : "", buf_text(&keys));
+    buf_append(out, buf_slice(&remarks));
     buf_finish(&hosts);
+    buf_finish(&keys);
+    buf_finish(&remarks);
 }
 
 /* ---- the listener ---- */

@@ -142,8 +142,10 @@ int command_import_iis(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--server") == 0 && i + 1 < argc)
             number = argv[++i];
-        else if (strcmp(argv[i], "--root") == 0 && i + 1 < argc && argv[i + 1][0] == '/' && !strpbrk(argv[i + 1], "\"\\\n"))
+        else if (strcmp(argv[i], "--root") == 0 && i + 1 < argc && import_is_folder(argv[i + 1]))
             import.root = argv[++i];
+        else if (strcmp(argv[i], "--secrets") == 0 && i + 1 < argc && import_is_folder(argv[i + 1]))
+            import.secrets = argv[++i];
         else if (!path && argv[i][0] != '-')
             path = argv[i];
         else

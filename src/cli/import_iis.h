@@ -14,6 +14,7 @@ struct import {
     const struct metabase_node *service; /* /LM/SmtpSvc, NULL if not there: what its servers inherit */
     const struct metabase_node *server;  /* /LM/SmtpSvc/N */
     const char *root;                    /* of the new config, NULL: the default */
+    const char *secrets;                 /* folder of passwords, NULL: none is named */
 };
 
 /* Of the server, or what it inherits; absent if neither has it. */

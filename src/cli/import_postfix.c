@@ -7,11 +7,13 @@
 #include "message/address.h"
 
 #include <stdio.h>
+#include <string.h>
 
 struct import {
     struct arena arena;
     struct postfix postfix;
-    const char *root; /* of the new config, NULL: the default */
+    const char *root;    /* of the new config, NULL: the default */
+    const char *secrets; /* folder of passwords, NULL: they are not taken over */
 };
 
 static const struct import_fate fates[] = {
@@ -41,9 +43,18 @@ static const struct import_fate fates[] = {
     {"smtp_destination_concurrency_limit", IMPORT_TAKEN, "delivery.connections_per_site"},
     {"smtp_destination_recipient_limit", IMPORT_TAKEN, "delivery.recipients_per_message"},
     {"smtp_helo_name", IMPORT_TAKEN, "delivery.helo"},
-    {"smtp_sasl_auth_enable", IMPORT_NOT_SUPPORTED, "passwords are not taken over; enter them anew"},
-    {"smtp_sasl_password_maps", IMPORT_NOT_SUPPORTED, "passwords are not taken over; enter them anew"},
+    {"smtp_sasl_auth_enable", IMPORT_TAKEN, "a route's user"},
+    {"smtp_sasl_mechanism_filter", IMPORT_NOT_SUPPORTED, "the strongest mechanism is taken; auth_mechanisms names those that may be"},
+    {"smtp_sasl_password_maps", IMPORT_TAKEN, "a route's user and password_file; with --secrets DIR"},
+    {"smtp_sasl_security_options", IMPORT_NOT_NEEDED, "no password is sent in the clear"},
+    {"smtp_sasl_tls_security_options", IMPORT_NOT_NEEDED, "the strongest mechanism is taken"},
+    {"smtp_tls_CAfile", IMPORT_TAKEN, "delivery.tls_ca_file"},
+    {"smtp_tls_cert_file", IMPORT_TAKEN, "delivery.tls_certificate"},
+    {"smtp_tls_fingerprint_cert_match", IMPORT_TAKEN, "delivery.fingerprints"},
+    {"smtp_tls_fingerprint_digest", IMPORT_NOT_NEEDED, "fingerprints are SHA-256"},
+    {"smtp_tls_key_file", IMPORT_TAKEN, "delivery.tls_key"},
     {"smtp_tls_security_level", IMPORT_TAKEN, "delivery.tls"},
+    {"smtp_tls_wrappermode", IMPORT_TAKEN, "a route's implicit_tls"},
     {"smtp_tls_session_cache_database", IMPORT_NOT_NEEDED, "sessions are kept in memory"},
     {"smtpd_banner", IMPORT_NOT_SUPPORTED, "the greeting names the host, nothing else"},
     {"smtpd_client_connection_count_limit", IMPORT_TAKEN, "smtp.connections_per_client"},
@@ -144,23 +155,60 @@ static void put_listener(struct import *import, struct buf *out)
     buf_finish(&relays);
 }
 
+/* A list's items of those that are SHA-256; false if there is none. */
+static bool put_fingerprints(struct import *import, struct buf *list)
+{
+    struct slice rest = value_of(import, "smtp_tls_fingerprint_cert_match");
+    while (rest.size) {
+        struct slice word = import_cut_word(&rest);
+        size_t digits = 0, others = 0;
+        for (size_t i = 0; i < word.size; i++) {
+            digits += strchr("0123456789abcdefABCDEF", word.data[i]) != NULL;
+            others += word.data[i] == ':';
+        }
+        if (digits == 64 && digits + others == word.size)
+            buf_printf(list, "%s\"%.*s\"", list->size ? ", " : "", SLICE_FMT(word));
+    }
+    return list->size > 0;
+}
+
+static void put_path(struct import *import, struct buf *out, const char *name, const char *key)
+{
+    struct slice value = value_of(import, name);
+    char *path = arena_text(&import->arena, value);
+    if (value.size == 0)
+        return;
+    if (import_is_folder(path))
+        buf_printf(out, "%s = \"%s\"  # %s\n", key, path, name);
+    else
+        import_remark(out, name, value, "an absolute path was expected, left out");
+}
+
 static void put_tls(struct import *import, struct buf *out)
 {
     static const struct { const char *level, *ours, *words; } levels[] = {
         {"none", "never", ""}, {"may", "may", ""}, {"encrypt", "must", ""}, {"dane", "may", ": DANE counts where it is published"},
-        {"dane-only", "must", ": encrypted, not DANE alone"}, {"verify", "must", ": encrypted; look at what is verified"},
-        {"secure", "must", ": encrypted; look at what is verified"}, {"fingerprint", "must", ": encrypted; fingerprints are not compared"},
+        {"dane-only", "must", ": encrypted, not DANE alone"}, {"verify", "verify", ""}, {"secure", "verify", ": the host's own name is verified"},
     };
+    struct buf fingerprints = {0};
     struct slice value = value_of(import, "smtp_tls_security_level");
-    bool is_known = value.size == 0;
+    bool is_known = value.size == 0, is_fingerprint = slice_equals(value, SLICE("fingerprint"));
     for (size_t i = 0; i < COUNT_OF(levels); i++) {
         if (!slice_equals(value, slice_of(levels[i].level)))
             continue;
         buf_printf(out, "delivery.tls = %s  # smtp_tls_security_level = %s%s\n", levels[i].ours, levels[i].level, levels[i].words);
         is_known = true;
     }
-    if (!is_known)
+    if (is_fingerprint && put_fingerprints(import, &fingerprints))
+        buf_printf(out, "delivery.tls = fingerprint  # smtp_tls_security_level\ndelivery.fingerprints = [%s]\n", buf_text(&fingerprints));
+    else if (is_fingerprint)
+        buf_append_text(out, "delivery.tls = must  # smtp_tls_security_level = fingerprint: none of its fingerprints is SHA-256; name such in delivery.fingerprints\n");
+    else if (!is_known)
         import_remark(out, "smtp_tls_security_level", value, "not known, left out");
+    buf_finish(&fingerprints);
+    put_path(import, out, "smtp_tls_CAfile", "delivery.tls_ca_file");
+    put_path(import, out, "smtp_tls_cert_file", "delivery.tls_certificate");
+    put_path(import, out, "smtp_tls_key_file", "delivery.tls_key");
 }
 
 static void put_sources(struct import *import, struct buf *out)
@@ -177,6 +225,78 @@ static void put_sources(struct import *import, struct buf *out)
     if (list.size)
         buf_printf(out, "delivery.source = [%s]  # smtp_bind_address\n", buf_text(&list));
     buf_finish(&list);
+}
+
+/* The text file that a map is made of; NULL: it is of another kind. */
+static const char *file_of(struct import *import, struct slice map)
+{
+    static const struct slice types[] = {{"hash:", 5}, {"lmdb:", 5}, {"btree:", 6}, {"texthash:", 9}, {"cdb:", 4}, {"dbm:", 4}};
+    for (size_t i = 0; i < COUNT_OF(types); i++)
+        if (slice_starts(map, types[i]))
+            return arena_text(&import->arena, slice_from(map, types[i].size));
+    return NULL;
+}
+
+/* "user:password" of a next hop in the file's text, by "[host]:port" as it is written, or by the host alone; absent if none. */
+static struct slice credentials_in(struct slice text, struct slice next, struct slice host)
+{
+    while (text.size) {
+        struct slice rest = slice_trim(slice_cut(&text, '\n'));
+        if (rest.size == 0 || rest.data[0] == '#')
+            continue;
+        struct slice key = import_cut_word(&rest);
+        if (slice_equals_nocase(key, next) || slice_equals_nocase(key, host))
+            return slice_trim(rest);
+    }
+    return SLICE_NONE;
+}
+
+/* smtp_sasl_password_maps of a next hop. */
+static struct slice credentials_of(struct import *import, struct buf *out, struct slice next, struct slice host)
+{
+    struct slice maps = value_of(import, "smtp_sasl_password_maps"), found = SLICE_NONE, text;
+    struct error error;
+    if (!slice_equals_nocase(value_of(import, "smtp_sasl_auth_enable"), SLICE("yes")))
+        return SLICE_NONE;
+    while (maps.size && slice_is_absent(found)) {
+        struct slice map = import_cut_word(&maps);
+        const char *file = file_of(import, map);
+        if (slice_starts(map, SLICE("static:")))
+            found = slice_from(map, 7);
+        else if (!file)
+            import_remark(out, "smtp_sasl_password_maps", slice_first(map, slice_find_byte(map, ':') > 0 ? (size_t)slice_find_byte(map, ':') : 0),
+                          "only maps made of a text file are read");
+        else if (import_read(&import->arena, file, POSTFIX_SIZE_MAX, &text, &error))
+            found = credentials_in(text, next, host);
+        else
+            import_remark(out, "smtp_sasl_password_maps", slice_of(file), error.text);
+    }
+    return found;
+}
+
+/* What stands behind the pattern: hosts, and who we are there. `quoted` is "host:port" in quotes. */
+static void put_hosts(struct import *import, struct buf *out, struct slice next, const char *quoted, const char *words)
+{
+    struct slice inner = slice_make(quoted + 1, strlen(quoted) - 2), host = inner;
+    struct buf keys = {0}, remarks = {0};
+    while (host.size && host.data[host.size - 1] != ':')
+        host.size--;
+    host.size -= host.size > 0;
+    bool is_literal = host.size > 2 && host.data[0] == '[';
+    struct slice bare = is_literal ? slice_make(host.data + 1, host.size - 2) : host;
+    struct slice password = credentials_of(import, &remarks, next, bare), user = slice_cut(&password, ':');
+    if (user.size)
+        import_put_login(&(struct import_login){import->secrets, arena_text(&import->arena, host), user, password}, &keys, &remarks);
+    if (keys.size && slice_equals(value_of(import, "smtp_tls_security_level"), SLICE("fingerprint")))
+        buf_append_text(&keys, " tls = fingerprint;");
+    if (slice_equals_nocase(value_of(import, "smtp_tls_wrappermode"), SLICE("yes")))
+        buf_append_text(&keys, " implicit_tls = true;");
+    buf_printf(out, "\" { hosts = [%s]%s", quoted, keys.size ? ";" : "");
+    buf_append(out, buf_slice(&keys));
+    buf_printf(out, " }%s\n", words);
+    buf_append(out, buf_slice(&remarks));
+    buf_finish(&keys);
+    buf_finish(&remarks);
 }
 
 /* transport(5): "domain smtp:[host]:port", ".domain", "*". */
@@ -203,7 +323,7 @@ static void put_transport(struct import *import, struct buf *out, struct slice l
         if (!is_star)
             buf_append(out, domain);
         if (host.size)
-            buf_printf(out, "\" { hosts = [%s] }\n", buf_text(&host));
+            put_hosts(import, out, next, buf_text(&host), "");
         else
             buf_append_text(out, "\" { deliver = smtp }\n");
     }
@@ -227,25 +347,21 @@ static void put_transport_file(struct import *import, struct buf *out, const cha
 
 static void put_routes(struct import *import, struct buf *out)
 {
-    static const struct slice types[] = {{"hash:", 5}, {"lmdb:", 5}, {"btree:", 6}, {"texthash:", 9}, {"cdb:", 4}, {"dbm:", 4}};
     struct slice relayhost = value_of(import, "relayhost"), maps = value_of(import, "transport_maps");
     struct buf host = {0};
     bool has_relayhost = relayhost.size && import_put_host(&import->arena, &host, relayhost);
-    if (has_relayhost)
-        buf_printf(out, "\nroute \"*\" { hosts = [%s] }  # relayhost%s\n", buf_text(&host),
-                   relayhost.data[0] == '[' ? "" : ": its MX was asked for, this is the host itself");
-    else if (relayhost.size)
+    if (has_relayhost) {
+        buf_append_text(out, "\nroute \"*");
+        put_hosts(import, out, relayhost, buf_text(&host),
+                  relayhost.data[0] == '[' ? "  # relayhost" : "  # relayhost: its MX was asked for, this is the host itself");
+    } else if (relayhost.size)
         import_remark(out, "relayhost", relayhost, "a host was expected, left out");
     while (maps.size) {
         struct slice map = import_cut_word(&maps);
-        bool is_text = false;
-        for (size_t i = 0; i < COUNT_OF(types); i++) {
-            if (!slice_starts(map, types[i]))
-                continue;
-            is_text = true;
-            put_transport_file(import, out, arena_text(&import->arena, slice_from(map, types[i].size)), has_relayhost);
-        }
-        if (!is_text && map.size)
+        const char *file = file_of(import, map);
+        if (file)
+            put_transport_file(import, out, file, has_relayhost);
+        else if (map.size)
             import_remark(out, "transport_maps", map, "only maps made of a text file are read");
     }
     buf_finish(&host);
@@ -303,7 +419,7 @@ int command_import_postfix(int argc, char **argv)
     struct slice text;
     const char *path = "/etc/postfix/main.cf";
     command_parse(&argc, argv, &options);
-    int code = import_arguments(argc, argv, &import.root, &path);
+    int code = import_arguments(argc, argv, &import.root, &import.secrets, &path);
     if (code != EX_OK)
         return code;
     if (!import_read(&import.arena, path, POSTFIX_SIZE_MAX, &text, &error)

@@ -481,7 +481,7 @@ int command_import_powermta(int argc, char **argv)
     struct slice text;
     const char *path = "/etc/pmta/config";
     command_parse(&argc, argv, &options);
-    int code = import_arguments(argc, argv, &import.root, &path);
+    int code = import_arguments(argc, argv, &import.root, NULL, &path);
     if (code != EX_OK)
         return code;
     if (!import_read(&import.arena, path, POWERMTA_SIZE_MAX, &text, &error)

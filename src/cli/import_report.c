@@ -67,12 +67,19 @@ void import_print(const struct buf *config, const struct import_setting *setting
     buf_finish(&out);
 }
 
-int import_arguments(int argc, char **argv, const char **ret_root, const char **ret_path)
+bool import_is_folder(const char *path)
+{
+    return path[0] == '/' && !strpbrk(path, "\"\\\n");
+}
+
+int import_arguments(int argc, char **argv, const char **ret_root, const char **ret_secrets, const char **ret_path)
 {
     bool has_path = false;
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--root") == 0 && i + 1 < argc && argv[i + 1][0] == '/' && !strpbrk(argv[i + 1], "\"\\\n")) {
+        if (strcmp(argv[i], "--root") == 0 && i + 1 < argc && import_is_folder(argv[i + 1])) {
             *ret_root = argv[++i];
+        } else if (ret_secrets && strcmp(argv[i], "--secrets") == 0 && i + 1 < argc && import_is_folder(argv[i + 1])) {
+            *ret_secrets = argv[++i];
         } else if (!has_path && argv[i][0] != '-') {
             *ret_path = argv[i];
             has_path = true;
@@ -81,6 +88,72 @@ int import_arguments(int argc, char **argv, const char **ret_root, const char **
         }
     }
     return EX_OK;
+}
+
+/* ---- users of smart hosts ---- */
+
+static bool is_quotable(struct slice text)
+{
+    for (size_t i = 0; i < text.size; i++)
+        if ((unsigned char)text.data[i] < 0x20 || text.data[i] == 0x7f || text.data[i] == '"')
+            return false;
+    return text.size > 0;
+}
+
+static bool write_secret(const struct import_login *login, struct slice name, struct error *error)
+{
+    struct buf text = {0};
+    if (!file_make_folder(login->folder, 0700, error))
+        return false;
+    int fd = file_open_folder(login->folder, error);
+    buf_append(&text, login->password);
+    buf_append_byte(&text, '\n');
+    bool is_done = fd >= 0 && file_publish(fd, name.data, buf_slice(&text), FILE_SYNC_PRIVATE, error) && file_sync_folder(fd, error);
+    if (fd >= 0)
+        close(fd);
+    explicit_bzero(text.data, text.capacity);
+    buf_finish(&text);
+    return is_done;
+}
+
+static void put_quoted(struct buf *out, struct slice text)
+{
+    buf_append_byte(out, '"');
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] == '\\')
+            buf_append_byte(out, '\\');
+        buf_append_byte(out, text.data[i]);
+    }
+    buf_append_byte(out, '"');
+}
+
+void import_put_login(const struct import_login *login, struct buf *out, struct buf *remarks)
+{
+    struct buf name = {0};
+    struct error error;
+    for (const char *c = login->host; *c; c++) /* "[192.0.2.1]" */
+        buf_append_byte(&name, strchr("[]/", *c) ? '_' : *c);
+    buf_append_text(&name, ".password");
+    bool has_password = is_quotable(login->password);
+    (void)buf_text(&name);
+    if (!is_quotable(login->user)) {
+        buf_printf(remarks, "# %s wants a user whose name can't stand here: enter it anew.\n", login->host);
+    } else if (!login->folder) {
+        buf_printf(remarks, "# %s wants the user ", login->host);
+        import_put_clean(remarks, login->user);
+        buf_printf(remarks, has_password ? ": run this again with --secrets DIR, which takes the password over.\n"
+                                         : ": set user and password_file; the password can't be read.\n");
+    } else if (has_password && !write_secret(login, buf_slice(&name), &error)) {
+        buf_printf(remarks, "# The password for %s could not be written: %s\n", login->host, error.text);
+    } else {
+        buf_append_text(out, " user = ");
+        put_quoted(out, login->user);
+        buf_printf(out, "; password_file = \"%s/%s\";", login->folder, buf_text(&name));
+        if (!has_password)
+            buf_printf(remarks, "# The password for %s can't be read: write it to %s/%s (mode 0600).\n", login->host, login->folder,
+                       buf_text(&name));
+    }
+    buf_finish(&name);
 }
 
 bool import_read(struct arena *arena, const char *path, size_t size_max, struct slice *ret_text, struct error *error)

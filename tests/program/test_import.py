@@ -253,3 +253,84 @@ def test_what_is_no_powermta_config_is_said_with_its_line(tmp_path):
     for text, words in BROKEN_PMTA:
         (tmp_path / "config").write_text(text)
         assert words in run("import-powermta", tmp_path / "config", code=65).stderr, text
+
+
+def secret_files(folder):
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in folder.iterdir())
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+POSTFIX_LOGIN = """smtp_sasl_auth_enable = yes
+smtp_sasl_password_maps = lmdb:/none, hash:SASL
+smtp_tls_wrappermode = WRAPPED
+smtp_tls_security_level = LEVEL
+smtp_tls_fingerprint_cert_match = FINGERPRINTS
+relayhost = [smtp.example.com]:465
+transport_maps = hash:TRANSPORT
+"""
+SASL = """# next hop, then user:password
+other.example   wrong:wrong
+[smtp.example.com]:465  relay@example.com:canary :p w
+192.0.2.9   nine:canary-nine
+"""
+
+
+@pytest.mark.parametrize("level, tls", [("secure", "verify"), ("verify", "verify"), ("encrypt", "must"), ("fingerprint", "fingerprint")])
+def test_postfix_passwords_go_to_files_of_their_own(tmp_path, level, tls):
+    sasl, transport, main, secrets, config = (tmp_path / name for name in ("sasl", "transport", "main.cf", "secrets", "mailroot.conf"))
+    sasl.write_text(SASL)
+    transport.write_text(TRANSPORT)
+    values = {"SASL": sasl, "TRANSPORT": transport, "WRAPPED": "yes", "LEVEL": level, "FINGERPRINTS": "AB:" * 31 + "AB, 00:11"}
+    text = POSTFIX_LOGIN
+    for name, value in values.items():
+        text = text.replace(name, str(value))
+    main.write_text(text)
+    done = run("import-postfix", main, "--secrets", secrets, "--root", tmp_path / "Mailroot")
+    assert "canary" not in done.stdout + done.stderr
+    config.write_text(done.stdout)
+    run("check", "--no-dns", "-c", config)
+    keys = f'user = "relay@example.com"; password_file = "{secrets}/smtp.example.com.password";'
+    assert f'route "*" {{ hosts = ["smtp.example.com:465"]; {keys}' in done.stdout
+    assert ' implicit_tls = true; }' in done.stdout and f"delivery.tls = {tls} " in done.stdout
+    assert ("tls = fingerprint; implicit" in done.stdout) == (level == "fingerprint")
+    assert 'route "partner.example" { hosts = ["[192.0.2.9]:2525"]; user = "nine";' in done.stdout
+    assert 'route "*.inner.example" { hosts = ["hub.example.com:25"]' in done.stdout and "wrong" not in done.stdout
+    assert secret_files(secrets) == {"smtp.example.com.password": "canary :p w\n", "_192.0.2.9_.password": "canary-nine\n"}
+    shown = json.loads(run("route", "-c", config, "--json", "a@partner.example").stdout)
+    assert (shown["auth"]["user"], shown["hosts"][0]["tls"]["level"]) == ("nine", "fingerprint" if level == "fingerprint" else "verify")
+
+
+def test_without_a_folder_passwords_are_only_spoken_of(tmp_path):
+    sasl, main = tmp_path / "sasl", tmp_path / "main.cf"
+    sasl.write_text(SASL)
+    main.write_text(POSTFIX_LOGIN.replace("SASL", str(sasl)).replace("WRAPPED", "no").replace("LEVEL", "may"))
+    done = run("import-postfix", main)
+    assert "smtp.example.com wants the user relay@example.com: run this again with --secrets DIR" in done.stdout
+    assert "canary" not in done.stdout and "password_file =" not in done.stdout
+
+
+def iis_login(password):
+    return (f'<configuration><IIsSmtpServer Location="/LM/SmtpSvc/1" SmartHost="[192.0.2.25]" SmartHostType="2" RouteUserName="CORP\\relay" '
+            f'RoutePassword="{password}" FullyQualifiedDomainName="a.example.com"/></configuration>')
+
+
+def test_an_iis_password_that_can_be_read(tmp_path):
+    (tmp_path / "x.xml").write_text(iis_login("canary plain"))
+    done = run("import-iis", tmp_path / "x.xml", "--secrets", tmp_path / "secrets", "--root", tmp_path)
+    config = tmp_path / "mailroot.conf"
+    config.write_text(done.stdout)
+    run("check", "--no-dns", "-c", config)
+    assert "canary" not in done.stdout
+    assert secret_files(tmp_path / "secrets") == {"_192.0.2.25_.password": "canary plain\n"}
+    shown = json.loads(run("route", "-c", config, "--json", "a@b.example").stdout)
+    assert shown["auth"]["user"] == "CORP\\relay" and shown["hosts"][0]["addresses"] == ["192.0.2.25:25"]
+
+
+def test_an_iis_password_that_is_encrypted_is_asked_for(tmp_path):
+    (tmp_path / "x.xml").write_text(iis_login("49634462500000000600000040000000"))
+    done = run("import-iis", tmp_path / "x.xml", "--secrets", tmp_path / "secrets", "--root", tmp_path)
+    config = tmp_path / "mailroot.conf"
+    config.write_text(done.stdout)
+    assert "can't be read: write it to" in done.stdout and "49634462" not in done.stdout
+    assert "No such file" in run("check", "--no-dns", "-c", config, code=78).stdout
