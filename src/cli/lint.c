@@ -3,8 +3,10 @@
 
 #include "cli/message_file.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <unistd.h>
 
 static json_t *text_of(struct slice text)
 {
@@ -44,8 +46,11 @@ static void print_words(const char *path, const struct prepared *prepared)
 
 static bool lint_file(const struct config *config, const struct folder_conf *folder, const char *path, bool is_json)
 {
-    struct message_file file;
-    bool is_fine = message_file_prepare(config, folder, path, 1, &file);
+    struct message_file file = {.bytes = {0}};
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    bool is_fine = fd >= 0 ? message_file_prepare(config, folder, NULL, fd, path, 1, &file) : error_set_errno(&file.error, "open");
+    if (fd >= 0)
+        close(fd);
     if (is_json) {
         json_t *value = is_fine ? describe(&file.prepared) : json_pack("{s:b, s:s}", "ok", 0, "reason", file.error.text);
         (void)json_object_set_new(value, "file", text_of(slice_of(path)));

@@ -9,23 +9,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-bool message_file_prepare(const struct config *config, const struct folder_conf *folder, const char *path, uint64_t id,
-                          struct message_file *ret_file)
+bool message_file_prepare(const struct config *config, const struct folder_conf *folder, const struct signer *signer, int fd,
+                          const char *path, uint64_t id, struct message_file *ret_file)
 {
     struct message_file *file = ret_file;
     struct stat is = {0};
     const char *slash = strrchr(path, '/');
     int64_t now_ms = clock_wall_ms();
     *file = (struct message_file){.bytes = {0}};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    file->is_read = fd >= 0 && fstat(fd, &is) == 0 ? file_read(fd, config->limits.message_size, &file->bytes, &file->error)
-                                                   : error_set_errno(&file->error, "open");
-    if (fd >= 0)
-        close(fd);
+    file->is_read = fstat(fd, &is) == 0 ? file_read(fd, config->limits.message_size, &file->bytes, &file->error)
+                                        : error_set_errno(&file->error, "stat");
     (void)owner_look_up(is.st_uid, &file->owner);
     file->about = (struct prepare_about){
         .name = slice_of(slash ? slash + 1 : path), .owner = slice_of(file->owner.name), .id = id, .time_ms = now_ms,
-        .zone_s = clock_zone_s(now_ms), .folder = folder, .file_owner = owner_for_rules(&file->owner),
+        .zone_s = clock_zone_s(now_ms), .signer = signer, .folder = folder, .file_owner = owner_for_rules(&file->owner),
     };
     return file->is_read
            && prepare_message(&file->arena, config, buf_slice(&file->bytes), &file->about, &file->prepared, &file->error) == CONTENT_DONE;

@@ -11,13 +11,13 @@ struct message_file {
     struct owner owner;
     struct prepare_about about;
     struct prepared prepared;
-    bool is_read;              /* false: it could not be opened or read */
+    bool is_read;              /* false: it could not be read */
     struct error error;        /* when not fine */
 };
 
-/* `folder` as if it lay in that folder of Pickup; NULL: in Pickup itself. False with `error`; to be finished in any case. */
-MUST_USE bool message_file_prepare(const struct config *config, const struct folder_conf *folder, const char *path, uint64_t id,
-                                   struct message_file *ret_file);
+/* `signer` NULL: it is not signed. `folder` as if it lay in that folder of Pickup; NULL: in Pickup itself. False with `error`; to be finished in any case. */
+MUST_USE bool message_file_prepare(const struct config *config, const struct folder_conf *folder, const struct signer *signer,
+                                   int fd, const char *path, uint64_t id, struct message_file *ret_file);
 void message_file_finish(struct message_file *file);
 /* The policy of a folder of Pickup by its name. NULL with the mistakes on stderr. */
 struct folder_conf *message_file_folder(const struct config *config, const char *command, const char *name);

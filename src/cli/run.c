@@ -6,6 +6,7 @@
 #include "cli/identity.h"
 #include "cli/run_hooks.h"
 #include "cli/run_pam.h"
+#include "cli/run_rehearse.h"
 #include "cli/run_smtp.h"
 #include "cli/run_web.h"
 #include "cli/supervise.h"
@@ -274,6 +275,7 @@ static const struct role roles[] = {
     {"pam", run_pam_is_wanted, run_pam_main},
     {"web", run_web_is_wanted, run_web_main},
     {"hooks", run_hooks_is_wanted, run_hooks_main},
+    {"rehearse", run_rehearse_is_wanted, run_rehearse_main},
     {NULL, NULL, NULL},
 };
 

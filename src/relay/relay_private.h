@@ -64,6 +64,7 @@ struct attempt {               /* what one attempt came to, for one or more reci
     struct slice auth;         /* the mechanism, under way or done; absent: none */
     bool is_kept;              /* our login's fault, not the message's: it never expires by it (login.h U1) */
     int64_t kept_until_ms;     /* wall: the next try of what is kept */
+    struct slice offers;       /* of a rehearsal: what the host says at EHLO; absent otherwise */
     bool is_final;             /* delivered means: in the mailbox */
     const struct reply_class *class; /* what a refusal means; NULL: no rule fits */
     bool has_dsn;              /* the host passes notices on (RFC 3461) */

@@ -198,7 +198,10 @@ static void tell(struct settle *settle, const struct store_recipient *recipient,
         event.reason = attempt->text;
     event.attempt = settlement->attempts;
     event.next_ms = settlement->state == STATE_QUEUED ? settlement->next_ms : 0;
-    event.note = settlement->state == STATE_HELD ? SLICE("held: queue.answer_unknown") : SLICE_NONE;
+    if (!slice_is_absent(attempt->offers))
+        event.note = attempt->offers;
+    else
+        event.note = settlement->state == STATE_HELD ? SLICE("held: queue.answer_unknown") : SLICE_NONE;
     event.delay_ms = settlement->last_attempt_ms - message->arrived_ms;
     event.connect_ms = attempt->connect_ms;
     event.transaction_ms = attempt->transaction_ms;

@@ -13,7 +13,7 @@ void attempt_keep(struct arena *arena, const struct attempt *attempt, struct att
 {
     *ret_kept = *attempt;
     struct slice *texts[] = {&ret_kept->status, &ret_kept->text, &ret_kept->host, &ret_kept->address,
-                             &ret_kept->tls, &ret_kept->cipher, &ret_kept->policy, &ret_kept->auth};
+                             &ret_kept->tls, &ret_kept->cipher, &ret_kept->policy, &ret_kept->auth, &ret_kept->offers};
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         if (!slice_is_absent(*texts[i]))
             *texts[i] = arena_copy(arena, *texts[i]);

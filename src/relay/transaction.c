@@ -4,6 +4,26 @@
 #include "os/clock.h"
 #include "relay/connection_private.h"
 
+/* "size=10485760 8bitmime smtputf8" of a rehearsal; in the transaction's arena. */
+static struct slice offers_of(struct connection *c)
+{
+    static const struct { enum smtp_extension bit; const char *name; } names[] = {
+        {SMTP_8BITMIME, " 8bitmime"}, {SMTP_SMTPUTF8, " smtputf8"}, {SMTP_DSN, " dsn"}, {SMTP_STARTTLS, " starttls"},
+        {SMTP_CHUNKING, " chunking"}, {SMTP_REQUIRETLS, " requiretls"},
+    };
+    struct buf text = {0};
+    if (!c->relay->parts.is_rehearsal || !c->client)
+        return SLICE_NONE;
+    unsigned offers = smtp_client_offers(c->client);
+    if ((offers & SMTP_SIZE) && smtp_client_size_limit(c->client))
+        buf_printf(&text, " size=%llu", (unsigned long long)smtp_client_size_limit(c->client));
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        buf_append_text(&text, offers & names[i].bit ? names[i].name : "");
+    struct slice copy = text.size ? arena_copy(&c->arena, slice_from(buf_slice(&text), 1)) : SLICE("");
+    buf_finish(&text);
+    return copy;
+}
+
 struct attempt transaction_attempt(struct connection *c, const struct smtp_result *result)
 {
     const SSL *tls = c->stream ? stream_tls(c->stream) : NULL;
@@ -13,6 +33,7 @@ struct attempt transaction_attempt(struct connection *c, const struct smtp_resul
         .address = slice_of(c->address), .tls = tls ? slice_of(SSL_get_version(tls)) : SLICE_NONE,
         .cipher = tls ? slice_of(SSL_get_cipher_name(tls)) : SLICE_NONE, .policy = slice_of(c->policy_text),
         .auth = slice_of(c->mechanism),
+        .offers = offers_of(c),
         .is_final = c->options.is_lmtp,
         .has_dsn = c->client && (smtp_client_offers(c->client) & SMTP_DSN),
         .connect_ms = c->connect_ms,

@@ -1,6 +1,7 @@
 #include "smtpd/inbound.h"
 
 #include "base/mem.h"
+#include "inbound/answer.h"
 #include "inbound/auth_results.h"
 #include "os/clock.h"
 #include "route/dns.h"
@@ -97,40 +98,6 @@ static void drop_questions(struct inbound *inbound)
     }
 }
 
-/* RFC 1035 3.3.9: a preference, then the host. */
-static bool read_record(int type, const char *data, size_t size, struct buf *text, struct slice *ret_record)
-{
-    char name[DNS_NAME_SIZE];
-    size_t start = text->size, skipped = type == DNS_MX ? 2 : 0;
-    *ret_record = slice_make(data, size);
-    if (type == DNS_A || type == DNS_AAAA)
-        return true;
-    if (type == DNS_TXT)
-        dns_join_strings(data, size, text);
-    else if (size > skipped && dns_name_from_wire((const uint8_t *)data + skipped, size - skipped, name))
-        buf_append_text(text, name);
-    else
-        return false;
-    *ret_record = text->data ? slice_from(buf_slice(text), start) : SLICE("");
-    return true;
-}
-
-static void fill(struct inbound *inbound, struct lookup *lookup, const struct ub_result *result)
-{
-    struct slice records[LOOKUP_RECORDS_MAX];
-    struct buf texts[LOOKUP_RECORDS_MAX] = {{0}};
-    size_t count = 0;
-    enum lookup_status status = LOOKUP_FAILED;
-    for (size_t i = 0; result && result->havedata && result->data[i] && count < LOOKUP_RECORDS_MAX; i++)
-        if (read_record(lookup->type, result->data[i], (size_t)result->len[i], &texts[count], &records[count]))
-            count++;
-    if (result && !result->bogus && (result->havedata || result->rcode == 0 || result->nxdomain))
-        status = count ? LOOKUP_FOUND : LOOKUP_NONE;
-    lookup_fill(&inbound->checks.lookups, lookup, status, records, status == LOOKUP_FOUND ? count : 0);
-    for (size_t i = 0; i < LOOKUP_RECORDS_MAX; i++)
-        buf_finish(&texts[i]);
-}
-
 static void on_answer(void *arg, int problem, struct ub_result *result)
 {
     struct question *question = arg;
@@ -140,7 +107,7 @@ static void on_answer(void *arg, int problem, struct ub_result *result)
         while (*at != question)
             at = &(*at)->next;
         *at = question->next;
-        fill(inbound, question->lookup, problem ? NULL : result);
+        answer_fill(&inbound->checks.lookups, question->lookup, problem ? NULL : result);
         if (!inbound->questions)
             submit(inbound);
     }
@@ -158,7 +125,7 @@ static void ask(struct inbound *inbound)
         struct question *question = mem_alloc(sizeof *question);
         *question = (struct question){inbound->questions, inbound, lookup, 0};
         if (ub_resolve_async(inbound->session->smtpd->dns, name, lookup->type, CLASS_IN, question, on_answer, &question->async_id)) {
-            fill(inbound, lookup, NULL);
+            answer_fill(lookups, lookup, NULL);
             free(question);
         } else {
             inbound->questions = question;
