@@ -27,6 +27,7 @@ const struct command command_table[] = {
     {"sink", command_sink, "a catch-all SMTP server for tests", "[--listen ADDRESS:PORT] [--dir DIR]"},
     {"status", command_status, "the relay and its queue at a glance; a probe by its exit code", "[--ready|--live]"},
     {"suppress", command_suppress, "addresses that nothing is sent to", "list | add ADDRESS... | remove ADDRESS..."},
+    {"tlsrpt", command_tlsrpt, "what was counted of TLS, as it will be reported", "[--day YYYY-MM-DD] [DOMAIN]"},
     {"trace", command_trace, "all that happened to a message", "NAME|MESSAGE-ID|QUEUE-ID|RECIPIENT..."},
     {"wait", command_wait, "wait for a pickup file's outcome", "NAME [--timeout 60s]"},
     {NULL, NULL, NULL, NULL},

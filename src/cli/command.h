@@ -54,6 +54,7 @@ int command_route(int argc, char **argv);
 int command_explain(int argc, char **argv);
 int command_queue(int argc, char **argv);
 int command_suppress(int argc, char **argv);
+int command_tlsrpt(int argc, char **argv);
 int command_trace(int argc, char **argv);
 int command_wait(int argc, char **argv);
 int command_status(int argc, char **argv);

@@ -25,6 +25,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define STANDARD_ANCHOR "/usr/share/dns/root.key" /* of Debian's dns-root-data */
+
 struct load {
     struct config *config;
     struct buf *report;
@@ -371,6 +373,13 @@ static void complete(struct config *config)
         config->hostname = machine_name();
     default_text(&config->default_domain, config->hostname);
     default_text(&config->delivery.helo, config->hostname);
+    if (!config->dns.trust_anchor && access(STANDARD_ANCHOR, R_OK) == 0) {
+        config->dns.trust_anchor = mem_copy_text(STANDARD_ANCHOR);
+        config->dns.is_anchor_standard = true;
+    } else if (config->dns.trust_anchor && (!config->dns.trust_anchor[0] || strcmp(config->dns.trust_anchor, "none") == 0)) {
+        free(config->dns.trust_anchor);
+        config->dns.trust_anchor = NULL;
+    }
     default_path(&config->pickup.dir, config->root, "Pickup");
     if (config->local.alias_file && config->local.alias_file[0])
         default_path(&config->local.alias_file, "/etc/mailroot", NULL);

@@ -129,7 +129,8 @@ struct config {
         int64_t timeout_ms;
         bool is_private_allowed;     /* MX may be loopback, private, link-local… (dns.allow_private) */
         bool is_ipv6, is_ipv4;
-        char *trust_anchor;          /* file; NULL = none */
+        char *trust_anchor;          /* file; NULL = none ("none", or Debian's is not there) */
+        bool is_anchor_standard;     /* nobody named it: it is used where the resolver lets DNSSEC through (route/dns.h D3) */
         struct config_list hosts;    /* "name=address" pairs, before DNS (dns.hosts { name = address }) */
     } dns;
     struct {
@@ -173,6 +174,7 @@ struct config {
         } checks;
     } smtp;
     struct { bool is_on; char *ca_file; int port; int64_t timeout_ms; } mta_sts;
+    struct { bool is_on; char *from, *organization, *contact; int64_t delay_ms; } tlsrpt; /* reports of TLS, RFC 8460 */
     struct { char *copy_to; char *from; uint64_t returned_size; } bounce;
     struct {                         /* config/return_path.h */
         struct config_list ours, verp;

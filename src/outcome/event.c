@@ -46,6 +46,7 @@ static const char *const kind_names[EVENT_KIND_COUNT] = {
     [EVENT_DENIED] = "denied",       [EVENT_ACCEPTED] = "accepted", [EVENT_ETRN] = "etrn",
     [EVENT_COMMAND] = "command",     [EVENT_HELD] = "held",           [EVENT_RELEASED] = "released", [EVENT_RETRIED] = "retried",
     [EVENT_REMOVED] = "removed",     [EVENT_REROUTED] = "rerouted", [EVENT_DONE] = "done",
+    [EVENT_REPORTED] = "reported",
     [EVENT_PACED] = "paced",         [EVENT_RETURNED] = "returned",
     [EVENT_SUSPENDED] = "suspended", [EVENT_RESUMED] = "resumed",
     [EVENT_WARNING] = "warning",     [EVENT_ERROR] = "error",

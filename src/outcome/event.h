@@ -34,6 +34,7 @@ enum event_kind {
     EVENT_ETRN,        /* mail that waits was asked for */
     EVENT_COMMAND,     /* any command and its answer: for the W3C log alone */
     EVENT_DONE,        /* the message is gone from the queue: every recipient has its outcome */
+    EVENT_REPORTED,    /* a report about TLS was sent (RFC 8460) */
     EVENT_RETURNED,    /* a bounce of VERP mail came back: `to` is whom it is about */
     EVENT_PACED,       /* the relay's own limits for a site changed: `note` says how, `reply` why */
     EVENT_WARNING, EVENT_ERROR,

@@ -206,6 +206,18 @@ static void note_policy(struct connection *c, const char *result)
                    c->policy.why);
 }
 
+void connection_count_tls(struct connection *c, const char *type, const char *reason)
+{
+    char ip[64];
+    const char *text = c->address[0] == '[' ? c->address + 1 : c->address;
+    size_t size = strcspn(text, c->address[0] == '[' ? "]" : ":");
+    struct tlsrpt_failure failure = {.type = type, .host = c->host->name, .receiving_ip = ip, .reason = reason};
+    (void)snprintf(ip, sizeof ip, "%.*s", (int)size, text);
+    if (!c->is_tls_counted && !c->options.is_lmtp)
+        tls_reports_count(c->relay, c->site, c->route, &c->policy, type ? &failure : NULL);
+    c->is_tls_counted = true;
+}
+
 /* TLS that fails is left out the next time, where it isn't demanded (PITFALLS 39). */
 static bool is_tls_failure(const struct connection *c, const struct smtp_result *failure)
 {
@@ -218,6 +230,10 @@ static void note_failure(struct connection *c, struct smtp_result *failure)
 {
     bool is_refused = connection_auth_failed(c, failure);
     const struct reply_class *class = transaction_judge(c, failure);
+    if (strcmp(failure->stage, "starttls") == 0)
+        connection_count_tls(c, "starttls-not-supported", NULL);
+    else if (strcmp(failure->stage, "tls") == 0)
+        connection_count_tls(c, "validation-failure", arena_text(&c->arena, failure->text));
     struct attempt attempt = transaction_attempt(c, failure);
     attempt.class = class;
     if (is_refused) {
@@ -342,9 +358,11 @@ static void on_secured(void *arg)
     SSL *ssl = stream_handshake(c->stream);
     if (tls_verify(c->relay->tls, ssl, &c->policy, &error)) {
         note_policy(c, tls_is_verified(ssl, &c->policy) ? "verified" : "not verified");
+        connection_count_tls(c, c->policy.is_testing && !tls_is_verified(ssl, &c->policy) ? tls_failure_type(ssl) : NULL, NULL);
         smtp_client_secured(c->client, clock_mono_ms());
     } else {
         note_policy(c, "refused");
+        connection_count_tls(c, tls_failure_type(ssl), error.text);
         smtp_client_lost(c->client, error.text, clock_mono_ms());
     }
     step(c);

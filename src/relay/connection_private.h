@@ -41,6 +41,7 @@ struct connection {
     bool is_body_started;
     struct settle *settle;
     bool is_usable;                  /* it got to its first transaction */
+    bool is_tls_counted;             /* for the report (RFC 8460) */
     bool is_slow;                    /* its address was dialled for delivery.dial_next */
     struct login *login;             /* NULL: no AUTH here */
     struct sasl *sasl;
@@ -51,6 +52,8 @@ struct connection {
 };
 
 /* connection.c */
+/* How it was secured, once: `type` NULL as it should be, else RFC 8460 4.3's word for what failed. */
+void connection_count_tls(struct connection *connection, const char *type, const char *reason);
 void connection_arm(struct connection *connection, int64_t deadline_ms); /* monotonic */
 
 /* connection_auth.c */

@@ -147,6 +147,10 @@ void dial_note_barred(struct site *site, const struct job *job)
                               .text = is_policy ? slice_of(policy.why) : SLICE("the source has no address of a family that the hosts have"),
                               .host = slice_of(host->name), .connect_ms = -1,
                               .policy = slice_of(tls_source_name(policy.source)), .transaction_ms = -1};
+    struct tlsrpt_failure failure = {.type = policy.source == TLS_BY_DANE ? "dnssec-invalid" : "validation-failure", .host = host->name,
+                                     .reason = policy.why};
+    if (is_policy)
+        tls_reports_count(site->relay, site, job->route, &policy, &failure);
     arena_reset(&site->arena);
     attempt_keep(&site->arena, &attempt, &site->failure);
     site->has_soft_failure = true;

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "os/clock.h"
+#include "route/dns.h"
 #include "relay/inquiry.h"
 
 #include <event2/event.h>
@@ -176,6 +177,15 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
         relay_destroy(&relay);
         return NULL;
     }
+    if (relay->router && dns_problem(relay->config)) {
+        struct event event = EVENT(EVENT_WARNING);
+        event.reason = slice_of(dns_problem(relay->config));
+        event_put(parts->log, &event);
+    }
+    if (relay->router && !tls_reports_start(relay, error)) {
+        relay_destroy(&relay);
+        return NULL;
+    }
     relay->local = relay->router ? local_start(relay, error) : NULL;
     bool is_open = relay->local && store_open(parts->queue_dir, STORE_READER, &relay->reader, error);
     relay->inquiries = is_open && !parts->is_rehearsal ? inquiries_start(parts->queue_dir, parts->base, error) : NULL;
@@ -221,6 +231,7 @@ void relay_destroy(struct relay **relay)
         site_destroy(site);
     HASH_ITER(hh, r->items, item, next_item)
         item_destroy(item);
+    tls_reports_end(r);
     paces_close(r);
     suppressed_close(&r->suppressed);
     HASH_ITER(hh, r->marks, mark, next_mark) {

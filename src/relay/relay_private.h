@@ -19,6 +19,7 @@
 #include "config/signer.h"
 #include "relay/login.h"
 #include "outcome/suppressed.h"
+#include "outcome/tlsrpt.h"
 #include "relay/pace.h"
 #include "relay/relay.h"
 #include "relay/tls.h"
@@ -151,6 +152,7 @@ struct relay {
     struct pace *paces;
     struct event *pace_timer;  /* they changed and are about to be written */
     struct suppressed *suppressed;
+    struct tls_reports *tls_reports; /* NULL: none are made */
     struct source_state *sources; /* as config->sources */
     size_t source_turn;
     uint64_t content_size;
@@ -257,6 +259,12 @@ void site_leave_ipv6(struct site *site, const struct attempt *attempt);
 void relay_suppress(struct relay *relay, struct arena *arena, struct slice address, const struct reply_class *class, struct slice words);
 /* The message was delivered to that address of ours. */
 void returned_note(struct item *item, const struct store_recipient *recipient);
+
+/* tls_report.c: counts a session (`failure` NULL: secured as the policy wants), and reports finished days. */
+MUST_USE bool tls_reports_start(struct relay *relay, struct error *error);
+void tls_reports_end(struct relay *relay);
+void tls_reports_count(struct relay *relay, const struct site *site, const struct route *route, const struct tls_policy *policy,
+                       const struct tlsrpt_failure *failure);
 
 /* paces.c */
 struct pace *pace_get(struct relay *relay, const char *name);

@@ -252,6 +252,22 @@ bool tls_is_verified(const SSL *ssl, const struct tls_policy *policy)
                                                   : SSL_get_verify_result(ssl) == X509_V_OK && policy->name_count > 0;
 }
 
+const char *tls_failure_type(const SSL *ssl)
+{
+    switch (SSL_get_verify_result(ssl)) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return "certificate-expired";
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+        return "certificate-host-mismatch";
+    case X509_V_ERR_DANE_NO_MATCH:
+    case X509_V_OK: /* its name was not looked at */
+        return "validation-failure";
+    default:
+        return "certificate-not-trusted";
+    }
+}
+
 bool tls_verify(struct tls *tls, SSL *ssl, const struct tls_policy *policy, struct error *error)
 {
     if (tls_is_verified(ssl, policy))

@@ -22,6 +22,8 @@ MUST_USE bool tls_prepare(struct tls *tls, SSL *ssl, const struct tls_policy *po
                           struct error *error);
 /* After it. Without a check in the policy it is true whatever the certificate is; `error` says what is wrong with it. */
 bool tls_verify(struct tls *tls, SSL *ssl, const struct tls_policy *policy, struct error *error);
+/* RFC 8460 4.3 of a certificate that did not pass. */
+const char *tls_failure_type(const SSL *ssl);
 /* Whether the certificate passed: for words and reports. */
 bool tls_is_verified(const SSL *ssl, const struct tls_policy *policy);
 

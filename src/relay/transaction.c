@@ -181,6 +181,8 @@ void transaction_next(struct connection *c)
     struct error error;
     c->phase = PHASE_TALKING;
     c->is_usable = true;
+    if (c->options.tls != SMTP_TLS_NEVER && !smtp_client_is_secured(c->client))
+        connection_count_tls(c, "starttls-not-supported", NULL);
     if (c->relay->finished || is_worn_out(c) || site_is_crowded(c->site)) {
         smtp_client_quit(c->client, now_ms);
         return;

@@ -5,10 +5,14 @@
 #include "route/route_private.h"
 
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CLASS_IN = 1 };
+enum { CLASS_IN = 1, PROBE_MS_MAX = 3000 };
+enum probe { PROBE_NEVER, PROBE_SIGNED, PROBE_UNSIGNED };
+
+static _Atomic int probed; /* enum probe: of this process's resolver (D3) */
 
 static bool set_server(struct ub_ctx *context, const char *server, struct error *error)
 {
@@ -48,7 +52,7 @@ static bool configure(struct ub_ctx *context, const struct config *config, struc
     }
     if (!set_servers(context, config, error))
         return false;
-    if (config->dns.trust_anchor && config->dns.trust_anchor[0]) {
+    if (dns_is_validating(config)) {
         int result = ub_ctx_add_ta_file(context, config->dns.trust_anchor);
         if (result)
             return error_set(error, "dns.trust_anchor: %s: %s", config->dns.trust_anchor, ub_strerror(result));
@@ -63,7 +67,20 @@ static bool configure(struct ub_ctx *context, const struct config *config, struc
     return true;
 }
 
-struct ub_ctx *dns_open(const struct config *config, struct error *error)
+bool dns_is_validating(const struct config *config)
+{
+    return config->dns.trust_anchor && !(config->dns.is_anchor_standard && atomic_load(&probed) == PROBE_UNSIGNED);
+}
+
+const char *dns_problem(const struct config *config)
+{
+    return config->dns.is_anchor_standard && atomic_load(&probed) == PROBE_UNSIGNED
+               ? "the resolver takes DNSSEC signatures out of its answers: there is no DANE. Give dns.servers one that passes them, as "
+                 "unbound on this host; dns.trust_anchor = none ends this warning"
+               : NULL;
+}
+
+static struct ub_ctx *open_context(const struct config *config, struct error *error)
 {
     struct ub_ctx *context = ub_ctx_create();
     if (!context) {
@@ -75,6 +92,32 @@ struct ub_ctx *dns_open(const struct config *config, struct error *error)
         return NULL;
     }
     return context;
+}
+
+/* D3: whether the root's NS are signed. An answer that isn't there, or is an error, tells nothing. */
+static void probe(struct ub_ctx *context, const struct config *config)
+{
+    struct dns_question root = {.name = ".", .type = DNS_NS};
+    int64_t most_ms = config->dns.timeout_ms < PROBE_MS_MAX ? config->dns.timeout_ms : PROBE_MS_MAX;
+    dns_ask(context, &root, 1, (int)most_ms);
+    if (root.result && root.result->secure)
+        atomic_store(&probed, PROBE_SIGNED);
+    else if (root.result && root.result->bogus)
+        atomic_store(&probed, PROBE_UNSIGNED);
+    if (root.result)
+        ub_resolve_free(root.result);
+}
+
+struct ub_ctx *dns_open(const struct config *config, struct error *error)
+{
+    struct ub_ctx *context = open_context(config, error);
+    if (!context || !config->dns.is_anchor_standard || atomic_load(&probed) != PROBE_NEVER)
+        return context;
+    probe(context, config);
+    if (atomic_load(&probed) != PROBE_UNSIGNED)
+        return context;
+    ub_ctx_delete(context);
+    return open_context(config, error);
 }
 
 static void on_answer(void *arg, int problem, struct ub_result *result)

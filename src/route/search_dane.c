@@ -46,7 +46,7 @@ void search_dane_start(struct search *search)
             continue;
         if (!host->has_insecure)
             ask(search, i, host->canonical ? DANE_AT_CANONICAL : DANE_AT_NAME);
-        else if (host->canonical && search->router->config->dns.trust_anchor)
+        else if (host->canonical && dns_is_validating(search->router->config))
             ask(search, i, DANE_ALIAS);
     }
 }

@@ -4,6 +4,7 @@ Zones are signed with ldns-signzone and served by nsd; the relay validates them 
 deferred its server must not have been told a sender, a recipient or a message in the clear.
 """
 import hashlib
+import pathlib
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -231,3 +232,25 @@ def test_a_notice_of_requiretls_mail_is_not_sent_where_tls_is_not_demanded_on(ma
     relay.drop("secret.eml", b"X-Sender: <app@sender.test> REQUIRETLS\r\nX-Receiver: <gone@x.test>\r\n" + mail.message())
     relay.wait_event("deferred", to="gone@x.test", reason=re.compile("TLS"))
     assert not server.said("MAIL")
+
+
+STANDARD_ANCHOR = pathlib.Path("/usr/share/dns/root.key")
+
+
+@pytest.mark.skipif(not STANDARD_ANCHOR.exists(), reason="dns-root-data is not installed")
+def test_without_an_anchor_of_ones_own_a_resolver_without_dnssec_costs_dane_and_no_mail(make_relay, make_names, make_server):
+    server = make_server()
+    names = make_names({"x.test": ["MX 10 mx.x.test."], "mx.x.test": [f"A {server.address}"]})
+    relay = make_relay({"dns": {"servers": [names.address], "trust_anchor": None}, "delivery": {"port": MX_PORT}})
+    relay.send("a.eml", mail.message(to="u@x.test"))
+    warnings = [event["reason"] for event in relay.events("warning")]
+    assert len(warnings) == 1 and "there is no DANE" in warnings[0]
+
+
+def test_an_anchor_that_is_named_is_strict(relay_with_names, make_server, open_things):
+    server, signed = make_server(), SignedNameServer()
+    open_things.append(signed)
+    relay = relay_with_names({"x.test": ["MX 10 mx.x.test."], "mx.x.test": [f"A {server.address}"]},
+                             {"dns": {"trust_anchor": str(signed.anchor)}, "queue": {"retry_first": "1h"}})
+    relay.send("a.eml", mail.message(to="u@x.test"), kind="deferred")
+    assert not server.sessions

@@ -12,6 +12,7 @@ class PolicyServer:
     def __init__(self):
         self.address, self.port = loopback(), MX_PORT
         self.answers, self.contexts, self.asked = {}, {}, []
+        self.posted = []  # (path, content type, body)
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -25,6 +26,12 @@ class PolicyServer:
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(data)
+
+            def do_POST(self):
+                outer.posted.append((self.path, self.headers["Content-Type"], self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(outer.answers.get(self.headers["Host"].split(":")[0], (404,))[0])
+                self.send_header("Content-Length", "0")
+                self.end_headers()
 
             def log_message(self, *arguments):
                 pass

@@ -83,7 +83,7 @@ class Relay:
             "root": str(self.root), "user": USER, "hostname": HOST, "default_domain": HOST,
             "shutdown_timeout": "5s",
             "pickup": {"scan_interval": "1s", "settle": "200ms"},
-            "dns": {"allow_private": True, "timeout": "3s"},
+            "dns": {"allow_private": True, "timeout": "3s", "trust_anchor": "none"},
             "queue": {"jitter": 0, "volatile": True},  # temporary folders may lie on tmpfs or overlayfs
         }
         self.config = merge(defaults, changes)
