@@ -5,6 +5,7 @@
 #include "cli/command.h"
 
 #include "os/clock.h"
+#include "cli/place.h"
 #include "store/filter.h"
 
 #include <stdio.h>
@@ -99,14 +100,15 @@ static bool print_message(void *arg, const struct store_message *message, const 
 /* Messages in the queue with that id, pickup name, Message-ID or recipient; how many. */
 static size_t explain_queued(const struct config *config, const char *what)
 {
-    char dir[4096];
+    struct place place;
     struct store *store;
     struct error error;
     uint64_t id;
     size_t found = 0;
-    (void)snprintf(dir, sizeof dir, "%s/Queue", config->root);
-    if (!store_open(dir, STORE_READER, &store, &error))
+    if (!place_find(config, &place, &error) || !store_open_at(&place.store, STORE_READER, &store, &error)) {
+        place_forget(&place);
         return 0; /* no queue yet */
+    }
     struct store_filter filters[4] = {FILTER_ALL, FILTER_ALL, FILTER_ALL, FILTER_ALL};
     size_t count = 3;
     filters[0].pickup_name = filters[1].message_id = filters[2].recipient = slice_of(what);
@@ -119,6 +121,7 @@ static size_t explain_queued(const struct config *config, const char *what)
         if (!store_select(store, &filters[i], print_message, &found, &error))
             (void)command_fail("explain", 0, "%s", error.text);
     store_close(&store);
+    place_forget(&place);
     return found;
 }
 

@@ -46,7 +46,7 @@ static const struct option long_options[] = {
 int queue_open(const struct queue_request *request, struct store **ret_store)
 {
     struct error error;
-    if (store_open(request->queue_dir, STORE_READER, ret_store, &error))
+    if (store_open_at(&request->place.store, STORE_READER, ret_store, &error))
         return EX_OK;
     return command_fail("queue", EX_NOINPUT, "%s", error.text);
 }
@@ -240,7 +240,7 @@ static bool become_owner(const struct queue_request *request, struct error *erro
 /* The relay's own lock: as long as it is held no relay starts. -1 with an error. */
 static int lock_take(const struct queue_request *request, struct error *error)
 {
-    char path[sizeof request->queue_dir + 8];
+    char path[sizeof request->place.dir + 8];
     (void)snprintf(path, sizeof path, "%s/lock", request->queue_dir);
     return become_owner(request, error) ? file_lock(path, 0, error) : -1;
 }
@@ -255,7 +255,7 @@ static bool change_directly(struct queue_request *request, struct direct *direct
     if (lock_fd < 0)
         return false;
     direct->log = event_log_open(&quiet, error);
-    bool is_done = direct->log && store_open(request->queue_dir, STORE_WRITER, &store, error)
+    bool is_done = direct->log && store_open_at(&request->place.store, STORE_WRITER, &store, error)
                    && change_commit(request, store, direct, error);
     store_close(&store);
     event_log_close(&direct->log);
@@ -306,6 +306,8 @@ static int queue_repair(struct queue_request *request)
 {
     struct buf report = {0};
     struct error error;
+    if (request->place.store.url)
+        return command_fail("queue", EX_USAGE, "repair: the queue is in a database, which has its own means");
     if (filter_is_set(&request->filter) || request->filter.limit || request->is_all
         || request->filter.is_inverted)
         return command_fail("queue", EX_USAGE,
@@ -346,10 +348,12 @@ int command_queue(int argc, char **argv)
     } else {
         struct config *config = command_config(&options);
         request.config = config;
-        (void)snprintf(request.queue_dir, sizeof request.queue_dir, "%s/Queue", config->root);
         (void)snprintf(request.control_path, sizeof request.control_path, "%s/control.sock",
                        config->root);
-        code = request_run(&request);
+        request.queue_dir = request.place.dir;
+        code = place_find(config, &request.place, &error) ? request_run(&request)
+                                                           : command_fail("queue", EX_CONFIG, "%s", error.text);
+        place_forget(&request.place);
         config_destroy(&config);
     }
     arena_finish(&request.arena);

@@ -10,12 +10,15 @@
 #define MR_CLI_QUEUE_H
 
 #include "cli/command.h"
+#include "cli/place.h"
 #include "store/filter.h"
 
 struct queue_request {
     const char *verb;
     const struct config *config;
-    char queue_dir[4096], control_path[4096];
+    struct place place;         /* its dir: queue_dir */
+    const char *queue_dir;
+    char control_path[4096];
     struct store_filter filter; /* now_ms is set */
     bool is_all;                /* --all: a verb may go without a condition */
     bool is_json;

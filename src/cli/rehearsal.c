@@ -18,6 +18,7 @@ enum { LOOK_MS = 20, LEAVE_S = 5 };
 
 struct rehearsal {
     const struct rehearsal_parts *parts;
+    struct store_place place;
     char folder[4096], events_file[4200], badmail_dir[4200];
     struct event_base *base;
     struct event *look, *limit;
@@ -151,11 +152,12 @@ static bool start(struct rehearsal *r, struct error *error)
     r->log = event_log_open(r->parts->config, error);
     if (!r->log || !badmail_open(r->badmail_dir, &r->badmail, error))
         return false;
-    r->writer = writer_start(r->folder, error);
+    r->place = (struct store_place){.dir = r->folder};
+    r->writer = writer_start(&r->place, NULL, error);
     if (!r->writer)
         return false;
     struct relay_parts parts = {.base = r->base, .config = r->parts->config, .ids = &r->ids, .writer = r->writer, .post = r->post,
-                                .log = r->log, .badmail = &r->badmail, .queue_dir = r->folder, .receipts_fd = -1,
+                                .log = r->log, .badmail = &r->badmail, .queue_dir = r->folder, .place = &r->place, .receipts_fd = -1,
                                 .secrets = r->parts->secrets, .is_rehearsal = true};
     r->relay = relay_start(&parts, error);
     r->look = evtimer_new(r->base, on_look, r);

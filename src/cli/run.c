@@ -4,6 +4,7 @@
 #include "cli/command.h"
 #include "cli/confine.h"
 #include "cli/identity.h"
+#include "cli/place.h"
 #include "cli/run_hooks.h"
 #include "cli/run_pam.h"
 #include "cli/run_rehearse.h"
@@ -22,10 +23,12 @@
 #include "relay/relay.h"
 
 #include <event2/event.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,6 +44,8 @@ struct run {
     struct signer *signer;
     struct secrets *secrets;
     struct post *post;
+    struct place place;
+    struct node *node;          /* NULL: the queue is ours alone */
     struct writer *writer;
     struct relay *relay;
     struct intake *intake;
@@ -50,6 +55,7 @@ struct run {
     int lock_fd, receipts_fd;
     int exit_code;
     bool is_ending;
+    bool is_queue_away;
 };
 
 struct taken_letter { struct letter letter; struct run *run; struct queued *list; };
@@ -103,6 +109,7 @@ static void end(struct run *run, int exit_code)
         return;
     run->is_ending = true;
     run->exit_code = exit_code;
+    writer_interrupt(run->writer); /* what it does not know then is known at the next start (pickup/folder.h F5) */
     intake_stop(&run->intake);
     struct timeval wait = {run->config->shutdown_ms / 1000, run->config->shutdown_ms % 1000 * 1000};
     (void)evtimer_add(run->limit, &wait);
@@ -167,6 +174,80 @@ static bool is_queue_durable(const struct run *run, struct error *error)
     return true;
 }
 
+/* ---- a node of a cluster ---- */
+
+static void on_claimed(void *arg, struct queued *list, bool is_all)
+{
+    relay_claimed(((struct run *)arg)->relay, list, is_all);
+}
+
+static void on_changed(void *arg, const uint64_t *ids, size_t count)
+{
+    struct run *run = arg;
+    if (run->relay)
+        relay_changed(run->relay, ids, count);
+}
+
+static void on_shared(void *arg)
+{
+    struct run *run = arg;
+    if (run->relay)
+        relay_shared(run->relay);
+}
+
+/* Another node has what was ours: nothing of this process's state is worth anything any more (node.h N4). */
+static void on_fenced(void *arg)
+{
+    struct run *run = arg;
+    tell(run, EVENT_ERROR, "another node has taken this one's messages over: it starts anew");
+    run->is_ending = true;
+    run->exit_code = EX_TEMPFAIL;
+    finished(run);
+}
+
+static void on_told(void *arg, bool is_error, const char *text)
+{
+    tell(arg, is_error ? EVENT_ERROR : EVENT_WARNING, text);
+}
+
+/* The folder's own number, made once: a restart is told from another machine of the same name. */
+static bool root_number(const struct run *run, char ret_text[33], struct error *error)
+{
+    unsigned char octets[16];
+    struct buf text = {0};
+    char path[4200];
+    (void)snprintf(path, sizeof path, "%s/node", run->queue_dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (fd < 0)
+        return error_set_errno(error, path);
+    bool is_done = file_read(fd, 64, &text, error);
+    if (is_done && text.size < 32) {
+        is_done = getrandom(octets, sizeof octets, 0) == sizeof octets || error_set_errno(error, "getrandom");
+        buf_clear(&text);
+        for (size_t i = 0; i < sizeof octets; i++)
+            buf_printf(&text, "%02x", octets[i]);
+        is_done = is_done && (lseek(fd, 0, SEEK_SET) == 0 && ftruncate(fd, 0) == 0 && file_write_all(fd, buf_slice(&text), error))
+                  && (fsync(fd) == 0 || error_set_errno(error, path));
+    }
+    if (is_done)
+        (void)snprintf(ret_text, 33, "%.32s", buf_text(&text));
+    buf_finish(&text);
+    close(fd);
+    return is_done;
+}
+
+static bool run_node_join(struct run *run, struct error *error)
+{
+    char root[33];
+    if (!root_number(run, root, error))
+        return false;
+    struct node_parts parts = {&run->place.store, root, run->config->cluster.lease_ms, run->config->cluster.poll_ms, run->post,
+                               on_claimed, on_changed, on_shared, on_fenced, on_told, run};
+    run->node = node_join(&parts, error);
+    run->is_queue_away = !run->node;
+    return run->node != NULL;
+}
+
 static bool start_queue(struct run *run, struct error *error)
 {
     char lock[4200];
@@ -178,13 +259,15 @@ static bool start_queue(struct run *run, struct error *error)
     run->lock_fd = file_lock(lock, LOCK_WAIT_MS, error);
     if (run->lock_fd < 0)
         return error_prefix(error, "another relay serves %s", run->config->root);
-    run->writer = writer_start(run->queue_dir, error);
-    if (!run->writer || !store_open(run->queue_dir, STORE_READER, &reader, error))
+    if (run->place.store.url && !run_node_join(run, error))
+        return false;
+    run->writer = writer_start(&run->place.store, run->node, error);
+    if (!run->writer || !store_open_at(&run->place.store, STORE_READER, &reader, error))
         return false;
     writer_before_commit(run->writer, flush_log, run->log);
     bool is_done = store_last_id(reader, &last, error);
     store_close(&reader);
-    ids_start(&run->ids, last);
+    ids_start(&run->ids, last, run->node ? node_slot(run->node) : 0);
     return is_done;
 }
 
@@ -202,12 +285,13 @@ static bool start_all(struct run *run, struct error *error)
     if (run->receipts_fd < 0 && config->receipts.is_on)
         return false;
     struct relay_parts relay = {run->base, config, &run->ids, run->writer, run->post, run->log, &run->badmail,
-                                run->queue_dir, run->receipts_fd, run->signer, run->secrets, false, &run->options->link};
+                                run->queue_dir, &run->place.store, run->node, run->receipts_fd, run->signer, run->secrets, false,
+                                &run->options->link};
     run->relay = relay_start(&relay, error);
     if (!run->relay
         || !control_listen(run->base, run->control_path, relay_control, run->relay, &run->control, error))
         return false;
-    struct intake_parts intake = {config, &run->ids, run->writer, run->log, &run->badmail, run->queue_dir,
+    struct intake_parts intake = {config, &run->ids, run->writer, run->log, &run->badmail, run->queue_dir, &run->place.store,
                                   run->signer, taken, run};
     run->intake = intake_start(&intake, error);
     return run->intake != NULL;
@@ -219,9 +303,12 @@ static void stop_all(struct run *run)
     control_close(&run->control);
     intake_stop(&run->intake);
     writer_stop(&run->writer); /* commits what waits */
-    if (run->is_ending)
+    if (run->node)
+        node_stop(run->node);
+    if (run->is_ending || run->node)
         post_run(run->post); /* the last letters: nothing is begun any more, what they hold is let go */
     relay_destroy(&run->relay);
+    node_leave(&run->node);
     for (size_t i = 0; i < COUNT_OF(events); i++)
         if (events[i])
             event_free(events[i]);
@@ -252,9 +339,11 @@ static int relay_main(const struct command_options *options)
     identity_raise_limits();
     run.signer = signer_open(run.config, &error); /* while it may still read what is root's alone */
     run.secrets = run.signer && sealer_check(run.config, run.signer, &error) ? secrets_open(run.config, &error) : NULL;
-    if (!run.secrets || !identity_make_folders(run.config, &error) || !identity_become(run.config, &error)
+    if (!run.secrets || !place_find(run.config, &run.place, &error)
+        || !identity_make_folders(run.config, &error) || !identity_become(run.config, &error)
         || !confine_relay(run.config, &error) || !start_all(&run, &error)) {
-        run.exit_code = command_fail("run", EX_CONFIG, "%s", error.text);
+        /* A database that is away is no mistake of the config's: the supervisor tries again. */
+        run.exit_code = command_fail("run", run.is_queue_away ? EX_TEMPFAIL : EX_CONFIG, "%s", error.text);
         if (run.log)
             tell(&run, EVENT_ERROR, error.text);
     } else {
@@ -265,6 +354,7 @@ static int relay_main(const struct command_options *options)
     stop_all(&run);
     signer_close(&run.signer);
     secrets_close(&run.secrets);
+    place_forget(&run.place);
     config_destroy(&run.config);
     return run.exit_code;
 }

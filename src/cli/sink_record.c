@@ -157,6 +157,7 @@ void sink_record_print_totals(struct sink_recorder *recorder, struct buf *out)
     json_put_number(out, "recipients", (int64_t)totals.recipients);
     json_put_number(out, "octets", (int64_t)totals.octets);
     json_put_number(out, "connections", (int64_t)totals.connections);
+    json_put_number(out, "most_open", (int64_t)totals.most_open);
     json_put_number(out, "dropped", (int64_t)totals.dropped);
     json_put_number(out, "rejected_recipients", (int64_t)totals.rejected);
     json_put_number(out, "first_us", totals.first_us);

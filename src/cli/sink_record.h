@@ -13,6 +13,7 @@
 
 struct sink_totals {
     uint64_t messages, recipients, octets, connections, dropped, rejected;
+    uint64_t open, most_open;  /* connections: now, and the most there were at a time */
     int64_t first_us, last_us; /* when the first and the last message were whole */
 };
 

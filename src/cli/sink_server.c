@@ -88,6 +88,7 @@ static enum outcome connection_close(struct loop *loop, struct connection *conne
         sink_record_answered(recorder, &connection->receipt, 0);
     pthread_mutex_lock(&recorder->mutex);
     recorder->totals.rejected += connection->session.rejected_count;
+    recorder->totals.open--;
     pthread_mutex_unlock(&recorder->mutex);
     if (connection->previous)
         connection->previous->next = connection->next;
@@ -128,6 +129,8 @@ static void connection_accept(struct loop *loop)
     struct sink_recorder *recorder = loop->server->recorder;
     pthread_mutex_lock(&recorder->mutex);
     recorder->totals.connections++;
+    if (++recorder->totals.open > recorder->totals.most_open)
+        recorder->totals.most_open = recorder->totals.open;
     pthread_mutex_unlock(&recorder->mutex);
     (void)connection_advance(loop,
                              connection); /* gone or not, nothing more is to do with it here */

@@ -1,6 +1,8 @@
+#include "cli/place.h"
 #include "cli/queue.h"
 #include "os/clock.h"
 #include "os/control.h"
+#include "store/describe.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -31,15 +33,20 @@ static void print_value(const char *key, const json_t *value, int depth)
 }
 
 /* The totals as {"messages": …}; NULL with an error. */
-static json_t *queue_totals(const char *queue_dir, struct error *error)
+static json_t *queue_totals(const struct config *config, struct error *error)
 {
     struct store *store;
     struct store_totals totals;
     int64_t now_ms = clock_wall_ms();
-    if (!store_open(queue_dir, STORE_READER, &store, error))
+    struct place place;
+    json_t *nodes = NULL;
+    if (!place_find(config, &place, error) || !store_open_at(&place.store, STORE_READER, &store, error)) {
+        place_forget(&place);
         return NULL;
-    bool is_done = store_totals(store, now_ms, &totals, error);
+    }
+    bool is_done = store_totals(store, now_ms, &totals, error) && describe_nodes(store, &nodes, error);
     store_close(&store);
+    place_forget(&place);
     if (!is_done)
         return NULL;
     struct buf age = {0};
@@ -50,6 +57,8 @@ static json_t *queue_totals(const char *queue_dir, struct error *error)
                   "held", (json_int_t)totals.held, "due", (json_int_t)totals.due, "octets",
                   (json_int_t)totals.bytes, "oldest", buf_text(&age));
     buf_finish(&age);
+    if (nodes)
+        json_object_set_new(json, "nodes", nodes);
     return json;
 }
 
@@ -65,13 +74,12 @@ static void print_status(json_t *status, bool is_json)
 }
 
 /* {"running": …, what the relay says…, "queue": {…}} */
-static int status_tell(const char *root, bool is_json)
+static int status_tell(const struct config *config, bool is_json)
 {
-    char control_path[4096], queue_dir[4096];
+    char control_path[4096];
     struct error error;
     json_t *answer = NULL, *question = json_pack("{s:s}", "do", "status"), *status = json_object();
-    (void)snprintf(control_path, sizeof control_path, "%s/control.sock", root);
-    (void)snprintf(queue_dir, sizeof queue_dir, "%s/Queue", root);
+    (void)snprintf(control_path, sizeof control_path, "%s/control.sock", config->root);
     enum control_result result = control_request(control_path, question, &answer, &error);
     json_decref(question);
     json_object_set_new(status, "running", json_boolean(result == CONTROL_ANSWERED));
@@ -82,7 +90,7 @@ static int status_tell(const char *root, bool is_json)
         (void)command_fail("status", 0, "%s",
                            result == CONTROL_NOT_RUNNING ? "the relay is not running" : error.text);
     }
-    json_t *totals = queue_totals(queue_dir, &error);
+    json_t *totals = queue_totals(config, &error);
     if (totals)
         json_object_set_new(status, "queue", totals);
     else
@@ -94,17 +102,16 @@ static int status_tell(const char *root, bool is_json)
 }
 
 /* A probe: says nothing, its exit code does. Live: the relay answers. Ready: and its queue can be read. */
-static int status_probe(const char *root, bool is_ready)
+static int status_probe(const struct config *config, bool is_ready)
 {
-    char control_path[4096], queue_dir[4096];
+    char control_path[4096];
     struct error error;
     json_t *answer = NULL, *question = json_pack("{s:s}", "do", "status");
-    (void)snprintf(control_path, sizeof control_path, "%s/control.sock", root);
-    (void)snprintf(queue_dir, sizeof queue_dir, "%s/Queue", root);
+    (void)snprintf(control_path, sizeof control_path, "%s/control.sock", config->root);
     bool is_fine = control_request(control_path, question, &answer, &error) == CONTROL_ANSWERED;
     json_decref(question);
     json_decref(answer);
-    json_t *totals = is_fine && is_ready ? queue_totals(queue_dir, &error) : NULL;
+    json_t *totals = is_fine && is_ready ? queue_totals(config, &error) : NULL;
     is_fine = is_fine && (!is_ready || totals);
     json_decref(totals);
     return is_fine ? EX_OK : EX_UNAVAILABLE;
@@ -118,7 +125,7 @@ int command_status(int argc, char **argv)
     if (argc > 1 && !is_ready && !is_live)
         return command_fail("status", EX_USAGE, "%s: --ready or --live was expected, or nothing", argv[1]);
     struct config *config = command_config(&options);
-    int code = is_ready || is_live ? status_probe(config->root, is_ready) : status_tell(config->root, options.is_json);
+    int code = is_ready || is_live ? status_probe(config, is_ready) : status_tell(config, options.is_json);
     config_destroy(&config);
     return code;
 }

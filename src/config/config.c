@@ -303,6 +303,23 @@ static void read_replies(struct load *load)
     buf_finish(&text);
 }
 
+/* A URL may hold a password: it is not repeated. */
+static void check_store(struct load *load)
+{
+    const struct config *config = load->config;
+    bool is_url = strncmp(config->store, "postgresql://", 13) == 0 || strncmp(config->store, "postgres://", 11) == 0;
+    struct error error;
+    if (!is_url && strcmp(config->store, "sqlite") != 0) {
+        (void)error_set(&error, "%s%s%saccepted: sqlite, postgresql://USER@HOST/DATABASE", strstr(config->store, "://") ? "" : "\"",
+                        strstr(config->store, "://") ? "" : config->store, strstr(config->store, "://") ? "" : "\"; ");
+        complain(load, "store", error.text);
+    }
+    if (config->cluster.lease_ms < 2 * config->cluster.poll_ms)
+        complain(load, "cluster.lease", "at least twice cluster.poll was expected");
+    if (config->node && (!*config->node || strlen(config->node) > 60))
+        complain(load, "node", "a name of 1 to 60 octets was expected");
+}
+
 static void check_w3c_fields(struct load *load)
 {
     const struct config_list *fields = &load->config->w3c.fields;
@@ -371,6 +388,11 @@ static void complete(struct config *config)
     }
     if (!config->hostname)
         config->hostname = machine_name();
+    if (strcmp(config->store, "sqlite") == 0) {
+        free(config->store);
+        config->store = NULL;
+    }
+    default_text(&config->node, config->hostname);
     default_text(&config->default_domain, config->hostname);
     default_text(&config->delivery.helo, config->hostname);
     if (!config->dns.trust_anchor && access(STANDARD_ANCHOR, R_OK) == 0) {
@@ -416,6 +438,7 @@ struct config *config_load(const char *file, const char *const *settings, size_t
     read_environment(&load);
     read_settings(&load, settings, setting_count);
     check_addresses(&load);
+    check_store(&load);
     if (load.mistakes == 0) {
         complete(config);
         load.place = config->file ? config->file : "settings";

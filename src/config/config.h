@@ -118,9 +118,14 @@ struct config {
     char *hostname;           /* HELO, Received, Message-ID, DSNs; default: the machine's FQDN */
     char *default_domain;     /* completes bare local names; default: hostname */
     char *default_sender;     /* NULL: a file without sender is refused */
-    int store;                /* 0 = sqlite, the only one yet */
+    char *store;              /* postgresql://…: the queue is shared by nodes; NULL: the embedded one */
+    char *node;               /* this node's name; default: the machine's */
     bool is_sandboxed;
     int64_t shutdown_ms;      /* SIGTERM: how long what is in flight may take */
+    struct {
+        char *password_file;         /* of the database; or "credential:NAME"; NULL: as libpq finds it */
+        int64_t lease_ms, poll_ms, timeout_ms;
+    } cluster;
     struct { char *dir; int64_t scan_ms, settle_ms; int dots, x_lines, dialect; bool is_x_lines_anywhere; int batch_max, once; int64_t once_ms; } pickup;
     struct { uint64_t message_size, header_size, content_memory; int header_count, recipients, hops, active; } limits;
     struct { struct config_schedule schedule; int64_t null_expire_ms; int unknown; bool is_volatile; } queue;

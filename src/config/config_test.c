@@ -73,7 +73,7 @@ static void every_mistake_is_said_with_its_line(void **state)
         {"root \"x\"\n", "line 1: \"=\" or \"{\" behind a key was expected"},
         {"root = \"x\n", "line 1: a closing quotation mark was expected"},
         {"root = a\nroot = b\n", ":2: root: given twice"},
-        {"store = oracle", "store: \"oracle\"; accepted: sqlite"},
+        {"store = oracle", "store: \"oracle\"; accepted: sqlite, postgresql://"},
         {"route \"*\" { hosts = h.test; user = u; password_file = \"/p\"; tls = must }", "*: tls = verify or fingerprint goes with user"},
         {"route \"*\" { user = u; password_file = \"/p\" }", "*: user goes with hosts"},
         {"route \"*\" { hosts = h.test; user = u }", "*: password_file, or oauth, was expected with user"},

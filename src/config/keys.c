@@ -20,7 +20,6 @@ static const char *const period_names[] = {"daily", "hourly", "weekly", "monthly
 static const char *const format_names[] = {"w3c", "ncsa", "iis", NULL};
 static const char *const record_names[] = {"off", "record", NULL};
 static const char *const enforce_names[] = {"off", "record", "enforce", NULL};
-static const char *const store_names[] = {"sqlite", NULL};
 
 const struct config_key config_keys[] = {
     {"root", KEY_TEXT, AT(root), 0, 0, "/var/lib/mailroot", NULL},
@@ -30,7 +29,12 @@ const struct config_key config_keys[] = {
     {"default_sender", KEY_TEXT, AT(default_sender), 0, 0, NULL, NULL},
     {"shutdown_timeout", KEY_DURATION, AT(shutdown_ms), 0, DAY_MS, "30s", NULL},
     {"sandbox", KEY_BOOL, AT(is_sandboxed), 0, 0, "true", NULL},
-    {"store", KEY_ENUM, AT(store), 0, 0, "sqlite", store_names},
+    {"store", KEY_TEXT, AT(store), 0, 0, "sqlite", NULL},
+    {"node", KEY_TEXT, AT(node), 0, 0, NULL, NULL},
+    {"cluster.password_file", KEY_TEXT, AT(cluster.password_file), 0, 0, NULL, NULL},
+    {"cluster.lease", KEY_DURATION, AT(cluster.lease_ms), 1000, 3600 * 1000, "30s", NULL},
+    {"cluster.poll", KEY_DURATION, AT(cluster.poll_ms), 50, 60 * 1000, "2s", NULL},
+    {"cluster.timeout", KEY_DURATION, AT(cluster.timeout_ms), 500, 600 * 1000, "5s", NULL},
     {"pickup.dir", KEY_TEXT, AT(pickup.dir), 0, 0, NULL, NULL},
     {"pickup.scan_interval", KEY_DURATION, AT(pickup.scan_ms), 50, DAY_MS, "10s", NULL},
     {"pickup.settle", KEY_DURATION, AT(pickup.settle_ms), 0, DAY_MS, "2s", NULL},

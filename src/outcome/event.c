@@ -24,6 +24,7 @@ struct event_log {
     struct buf writing;      /* taken out of `lines`; the file's mutex guards it and the file */
     struct w3c_log *w3c;     /* NULL: none is wished */
     char *path;              /* NULL: no file */
+    char *node;              /* of a cluster; NULL: there is none */
     int file_fd;
     uint64_t file_size, rotate_size;
     int keep;
@@ -78,6 +79,7 @@ struct event_log *event_log_open(const struct config *config, struct error *erro
     log->rotate_size = config->events.rotate_size;
     log->keep = config->events.keep;
     log->is_stdout = config->events.is_stdout;
+    log->node = config->store && config->node ? mem_copy_text(config->node) : NULL;
     if (!w3c_open(config, &log->w3c, error)) {
         event_log_close(&log);
         return NULL;
@@ -111,6 +113,7 @@ void event_log_close(struct event_log **log)
     buf_finish(&(*log)->writing);
     w3c_close(&(*log)->w3c);
     free((*log)->path);
+    free((*log)->node);
     free(*log);
     *log = NULL;
 }
@@ -157,12 +160,13 @@ static void put_time(struct buf *out, const char *key, int64_t wall_ms)
     json_put_text(out, key, slice_of(text));
 }
 
-static void put_fields(struct buf *out, const struct event *event, size_t text_size_max)
+static void put_fields(struct buf *out, const struct event *event, const char *node, size_t text_size_max)
 {
     struct text_limit to = {out, text_size_max};
     json_open(out, '{');
     put_time(out, "time", clock_wall_ms());
     json_put_text(out, "event", slice_of(event_kind_name(event->kind)));
+    put_text(to, "node", slice_of(node));
     put_id(out, "id", event->id);
     put_id(out, "about", event->about);
     put_text(to, "pickup", event->pickup);
@@ -203,12 +207,12 @@ static void put_fields(struct buf *out, const struct event *event, size_t text_s
 
 /* Escaped, hostile text is up to six times as long: then all texts of the event are cut until the
  * line fits (V1). */
-static void put_line(struct buf *out, const struct event *event)
+static void put_line(struct buf *out, const struct event *event, const char *node)
 {
     size_t start = out->size;
     for (size_t size_max = TEXT_SIZE_MAX; size_max >= TEXT_SIZE_MIN; size_max /= 2) {
         out->size = start;
-        put_fields(out, event, size_max);
+        put_fields(out, event, node, size_max);
         if (out->size - start <= EVENT_LINE_SIZE_MAX)
             return;
     }
@@ -286,7 +290,7 @@ static void tell_lost(struct event_log *log)
     event.note = slice_of(note);
     log->told_lines = log->lost_lines;
     log->lost_lines = 0;
-    put_line(&log->lines, &event);
+    put_line(&log->lines, &event, log->node);
 }
 
 void event_put(struct event_log *log, const struct event *event)
@@ -295,7 +299,7 @@ void event_put(struct event_log *log, const struct event *event)
     if (log->lost_lines)
         tell_lost(log);
     if (event->kind != EVENT_COMMAND) {
-        put_line(&log->lines, event);
+        put_line(&log->lines, event, log->node);
         log->waiting_lines++;
     }
     if (log->w3c)

@@ -41,7 +41,7 @@ static bool recover(struct intake *intake, struct error *error)
     struct store *store;
     struct known *known = NULL, *entry, *next;
     bool is_clean = false;
-    if (!store_open(intake->parts.queue_dir, STORE_READER, &store, error))
+    if (!store_open_at(intake->parts.place, STORE_READER, &store, error))
         return false;
     bool is_done = (intake->has_usages || usages_load(intake, store, error)) && store_each_origin(store, know, &known, error)
                    && places_recover(intake, is_known, known, &is_clean, error);

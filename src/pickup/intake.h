@@ -28,7 +28,8 @@ struct intake_parts { /* all stay in place while the intake lives */
     struct writer *writer;
     struct event_log *log;
     const struct badmail_folder *badmail;
-    const char *queue_dir;
+    const char *queue_dir;                /* body files */
+    const struct store_place *place;
     const struct signer *signer;
     /* Called on the intake's thread with a list (queued->next) of committed messages, the callee's from then on. */
     void (*taken)(void *arg, struct queued *list);

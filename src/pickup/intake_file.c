@@ -215,7 +215,7 @@ static void add_message(struct intake *intake, const struct claim_pair *pair, st
 {
     struct error error;
     struct usage *counted[ENTRY_USAGES] = {0};
-    bool is_in_file = prepared->content.size > STORE_INLINE_SIZE_MAX;
+    bool is_in_file = prepare_is_in_file(intake->parts.config, prepared);
     if (!take_share(intake, pair->place, about, counted, &error)) {
         bad->reason = slice_of(error.text);
         bad->sender = prepared->envelope.sender.text;

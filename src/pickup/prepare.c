@@ -331,6 +331,11 @@ static unsigned flags_of(const struct prepared *prepared)
     return flags;
 }
 
+bool prepare_is_in_file(const struct config *config, const struct prepared *prepared)
+{
+    return !config->store && prepared->content.size > STORE_INLINE_SIZE_MAX; /* the shared queue has no files */
+}
+
 /* A folder's route is not for mail that stays here. */
 static struct slice route_of(const struct config *config, const struct folder_conf *folder, struct slice domain)
 {
@@ -364,7 +369,7 @@ struct queued *prepare_queued(struct arena *arena, const struct config *config, 
         .owner = about->owner, .message_id = prepared->facts.message_id,
         .subject = prepared->facts.subject, .policy = policy_words(arena, folder, due_ms > about->time_ms ? due_ms : 0), .size = prepared->content.size,
         .header_size = prepared->facts.header_size,
-        .is_in_file = prepared->content.size > STORE_INLINE_SIZE_MAX,
+        .is_in_file = prepare_is_in_file(config, prepared),
     };
     if (!envelope->accepted) { /* strangers have no history here to go on with */
         resume_message(arena, &prepared->header, about->time_ms, &message);

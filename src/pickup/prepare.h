@@ -43,6 +43,8 @@ MUST_USE enum content_result prepare_message(struct arena *arena, const struct c
 
 /* The rows of the queue for it; takes the content unless it is too large to be kept inline (then it is left for
  * store_body_write). The block is the caller's. */
+/* Whether its content goes into a body file (store.h Q5). */
+bool prepare_is_in_file(const struct config *config, const struct prepared *prepared);
 struct queued *prepare_queued(struct arena *arena, const struct config *config, struct prepared *prepared,
                               const struct prepare_about *about);
 

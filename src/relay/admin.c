@@ -60,6 +60,8 @@ static void tell_changes(struct change *change, const char *by)
             item->is_stale = true; /* what is not in flight is loaded anew */
     }
     event_flush(change->relay->parts.log);
+    if (change->relay->parts.node)
+        node_tell_changed(change->relay->parts.node, change->ids, change->count);
 }
 
 /* The loop waits for this one commit: an operator's word counts from the answer on. */

@@ -316,6 +316,15 @@ static void step(struct connection *c)
     }
 }
 
+void connection_cut(struct connection *c, const char *reason)
+{
+    bool is_out = c->is_body_started && c->body.is_done;
+    if (c->phase != PHASE_TALKING || !c->job || is_out)
+        return;
+    smtp_client_lost(c->client, reason, clock_mono_ms());
+    step(c);
+}
+
 /* ---- the stream's calls ---- */
 
 static void on_connected(void *arg)

@@ -33,6 +33,14 @@ bool crowd_has_all(const struct relay *relay, const struct queued *queued)
     return true;
 }
 
+size_t crowd_buckets(const struct relay *relay, bool buckets[NODE_BUCKETS])
+{
+    struct crowd *crowd, *next;
+    HASH_ITER(hh, relay->crowds, crowd, next)
+        buckets[node_bucket(crowd->domain)] = true;
+    return HASH_COUNT(relay->crowds);
+}
+
 void crowd_joined(struct site *site, struct slice domain)
 {
     struct relay *relay = site->relay;

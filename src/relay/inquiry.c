@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "os/clock.h"
 #include "os/pool.h"
+#include "store/describe.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@ struct inquiries {
     struct pool *pool;         /* one thread */
     size_t waiting;            /* jobs not yet finished */
     struct store_totals totals;
+    json_t *nodes;             /* of a shared queue; NULL: it is not */
     int64_t counted_ms, took_ms, count_again_ms; /* wall; monotonic. counted_ms 0: never */
     bool is_counting;
 };
@@ -28,6 +30,7 @@ struct inquiry {
     const json_t *request;     /* the question's, as is the answer */
     json_t *answer;
     struct store_totals totals;
+    json_t *nodes;
     int64_t took_ms;
     bool is_done;
     struct error error;
@@ -41,7 +44,8 @@ static void work(struct pool_job *job)
     struct inquiry_source source = {inquiry->all->store, inquiry->all->queue_dir};
     int64_t start_ms = clock_mono_ms();
     inquiry->is_done = inquiry->fn ? inquiry->fn(&source, inquiry->request, inquiry->answer, &inquiry->error)
-                                   : store_totals(source.store, clock_wall_ms(), &inquiry->totals, &inquiry->error);
+                                   : store_totals(source.store, clock_wall_ms(), &inquiry->totals, &inquiry->error)
+                                         && describe_nodes(source.store, &inquiry->nodes, &inquiry->error);
     inquiry->took_ms = clock_mono_ms() - start_ms;
 }
 
@@ -57,6 +61,8 @@ static void put_totals(const struct inquiries *all, json_t *answer)
     json_object_set_new(answer, "octets", json_integer((json_int_t)totals->bytes));
     json_object_set_new(answer, "oldest_ms", json_integer(totals->messages ? (json_int_t)totals->oldest_ms : 0));
     json_object_set_new(answer, "counted_ms", json_integer((json_int_t)all->counted_ms));
+    if (all->nodes)
+        json_object_set(answer, "nodes", all->nodes);
 }
 
 static void keep_totals(const struct inquiry *inquiry)
@@ -68,6 +74,8 @@ static void keep_totals(const struct inquiry *inquiry)
     if (!inquiry->is_done)
         return;
     all->totals = inquiry->totals;
+    json_decref(all->nodes);
+    all->nodes = inquiry->nodes;
     all->counted_ms = clock_wall_ms();
 }
 
@@ -124,12 +132,12 @@ bool inquiries_ask(struct inquiries *all, struct control_question *question, con
     return false;
 }
 
-struct inquiries *inquiries_start(const char *queue_dir, struct event_base *base, struct error *error)
+struct inquiries *inquiries_start(const struct store_place *place, struct event_base *base, struct error *error)
 {
     struct inquiries *all = mem_alloc(sizeof *all);
-    *all = (struct inquiries){.queue_dir = mem_copy_text(queue_dir)};
+    *all = (struct inquiries){.queue_dir = mem_copy_text(place->dir)};
     all->post = post_create(error);
-    bool is_started = all->post && post_attach(all->post, base, error) && store_open(queue_dir, STORE_READER, &all->store, error);
+    bool is_started = all->post && post_attach(all->post, base, error) && store_open_at(place, STORE_READER, &all->store, error);
     all->pool = is_started ? pool_create(1, all->post, error) : NULL;
     if (!all->pool)
         inquiries_end(&all);
@@ -150,6 +158,7 @@ void inquiries_end(struct inquiries **inquiries)
         post_run(all->post); /* those who wait hear of it */
     post_destroy(&all->post);
     store_close(&all->store);
+    json_decref(all->nodes);
     free(all->queue_dir);
     free(all);
     *inquiries = NULL;

@@ -22,7 +22,7 @@ enum { INQUIRY_FRESH_MS = 50 };
 struct event_base;
 struct inquiries;
 
-MUST_USE struct inquiries *inquiries_start(const char *queue_dir, struct event_base *base, struct error *error);
+MUST_USE struct inquiries *inquiries_start(const struct store_place *place, struct event_base *base, struct error *error);
 void inquiries_end(struct inquiries **inquiries); /* what is being read is cut short */
 /* False: this request is none of ours. Else it is answered later (control_defer). */
 MUST_USE bool inquiries_ask(struct inquiries *inquiries, struct control_question *question, const json_t *request, json_t *answer);

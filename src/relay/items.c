@@ -116,7 +116,9 @@ void item_destroy(struct item *item)
         relay->content_size -= item->queued->message.size;
     if (item->mapped)
         munmap(item->mapped, item->queued->message.size);
-    if ((item->was_skipped || item->is_stale) && !relay->finished)
+    if (relay->parts.node && !item->is_gone)
+        cluster_release(relay, item->id);
+    else if ((item->was_skipped || item->is_stale) && !relay->finished)
         relay_reload(relay, item->id);
     arena_finish(&item->arena);
     queued_destroy(&item->queued);

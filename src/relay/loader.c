@@ -233,6 +233,10 @@ static void load_again(struct relay *relay)
 void loader_run(struct relay *relay)
 {
     struct error error;
+    if (relay->parts.node) {
+        cluster_load(relay);
+        return;
+    }
     if (relay->finished)
         return;
     if (!relay->load.is_on && relay->is_behind && HASH_COUNT(relay->items) <= (size_t)relay->config->limits.active / 2) {

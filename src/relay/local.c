@@ -282,6 +282,8 @@ void local_dispatch(struct local *local)
 {
     struct list ready = {0};
     bool is_finishing = local->relay->finished != NULL;
+    if (!is_finishing && !cluster_may_send(local->relay))
+        return;
     while (local->waiting.first && (is_finishing || local->busy_count < BATCH_MAX)) {
         struct local_job *job = list_take(&local->waiting);
         if (is_finishing || job->item->is_stale) {

@@ -70,20 +70,32 @@ static int64_t warmup_wait_ms(const struct pace *pace, const struct config_rate 
     return is_today && pace->day.now >= rate->count ? DAY_MS - now_ms % DAY_MS : 0;
 }
 
+/* This node's part of a rate: fewer messages, or one in a longer span (store/node.h N6). */
+static struct config_rate share(const struct pace_limits *limits, const struct config_rate *rate)
+{
+    int nodes = (int)limits->nodes, count = rate->count;
+    if (nodes < 2)
+        return *rate;
+    int mine = count / nodes + ((int)limits->rank < count % nodes);
+    return mine ? (struct config_rate){mine, rate->span_ms} : (struct config_rate){1, rate->span_ms * ((nodes + count - 1) / count)};
+}
+
 int64_t pace_wait_ms(const struct pace *pace, const struct pace_limits *limits, int64_t now_ms, char ret_limit[64])
 {
     struct config_rate warmup;
     char span[24];
     int64_t most_ms = 0;
     for (size_t i = 0; limits->rates && i < limits->rates->count; i++) {
-        int64_t wait_ms = rate_wait_ms(&pace->counts[i], &limits->rates->items[i], now_ms);
+        struct config_rate rate = share(limits, &limits->rates->items[i]);
+        int64_t wait_ms = rate_wait_ms(&pace->counts[i], &rate, now_ms);
         if (wait_ms <= most_ms)
             continue;
         most_ms = wait_ms;
         span_text(limits->rates->items[i].span_ms, span);
         (void)snprintf(ret_limit, 64, "rate %d/%s", limits->rates->items[i].count, span);
     }
-    if (warmup_rate(pace, limits->warmup, now_ms, &warmup) && warmup_wait_ms(pace, &warmup, now_ms) > most_ms) {
+    if (warmup_rate(pace, limits->warmup, now_ms, &warmup) && (warmup.count = share(limits, &warmup).count) > 0
+        && warmup_wait_ms(pace, &warmup, now_ms) > most_ms) {
         most_ms = warmup_wait_ms(pace, &warmup, now_ms);
         (void)snprintf(ret_limit, 64, "warm-up, %d today", warmup.count);
     }
@@ -98,7 +110,7 @@ int64_t pace_wait_ms(const struct pace *pace, const struct pace_limits *limits, 
 void pace_take(struct pace *pace, const struct pace_limits *limits, int64_t now_ms)
 {
     for (size_t i = 0; limits->rates && i < limits->rates->count; i++)
-        count_one(&pace->counts[i], limits->rates->items[i].span_ms, now_ms);
+        count_one(&pace->counts[i], share(limits, &limits->rates->items[i]).span_ms, now_ms);
     if (limits->warmup) {
         if (!pace->first_ms)
             pace->first_ms = now_ms;

@@ -41,6 +41,7 @@ struct pace_limits {            /* the config's, for one pace */
     const struct config_warmup *warmup; /* NULL: none */
     size_t connections_max;
     int64_t tune_interval_ms;
+    size_t nodes, rank;         /* of a cluster, which shares the rates out; 0: none does */
 };
 
 /* Milliseconds until one more message may go; 0: now. `ret_limit` names what binds: "1000/1d", "learnt". */

@@ -95,6 +95,8 @@ static void on_soon(int fd, short what, void *arg)
     dispatch_dirty(relay);
     local_dispatch(relay->local);
     submit_gathered(relay);
+    cluster_flush(relay);
+    cluster_make_room(relay);
     event_flush(relay->parts.log);
     if (relay->finished && relay->connection_count == 0 && relay->settles_in_flight == 0
         && local_is_idle(relay->local)) {
@@ -122,6 +124,14 @@ static bool is_all_due(const struct queued *queued, int64_t now_ms, int64_t *ret
     return is_due;
 }
 
+/* In the queue, for a later load or another node's. */
+static void leave_it(struct relay *relay, struct queued *queued)
+{
+    if (relay->parts.node)
+        cluster_release(relay, queued->message.id);
+    queued_destroy(&queued);
+}
+
 void relay_start_list(struct relay *relay, struct queued *list)
 {
     while (list) {
@@ -133,12 +143,12 @@ void relay_start_list(struct relay *relay, struct queued *list)
         if (!is_all_due(queued, clock_due_ms(), &due_ms)) { /* some of it, or all: the loader brings what is due */
             if (due_ms != INT64_MAX)
                 relay_wake_at(relay, due_ms);
-            queued_destroy(&queued);
+            leave_it(relay, queued);
         } else if (relay->finished || HASH_COUNT(relay->items) >= (size_t)relay->config->limits.active) {
             relay->is_behind = true;
-            queued_destroy(&queued);
+            leave_it(relay, queued);
         } else if (crowd_has_all(relay, queued)) {
-            queued_destroy(&queued);
+            leave_it(relay, queued);
         } else {
             if (relay->content_size >= relay->config->limits.content_memory) {
                 free(queued->content); /* read again when it is sent */
@@ -187,8 +197,8 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
         return NULL;
     }
     relay->local = relay->router ? local_start(relay, error) : NULL;
-    bool is_open = relay->local && store_open(parts->queue_dir, STORE_READER, &relay->reader, error);
-    relay->inquiries = is_open && !parts->is_rehearsal ? inquiries_start(parts->queue_dir, parts->base, error) : NULL;
+    bool is_open = relay->local && store_open_at(parts->place, STORE_READER, &relay->reader, error);
+    relay->inquiries = is_open && !parts->is_rehearsal ? inquiries_start(parts->place, parts->base, error) : NULL;
     if (!is_open || (!relay->inquiries && !parts->is_rehearsal)) {
         relay_destroy(&relay);
         return NULL;
@@ -199,6 +209,7 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
     }
     if (relay->logins && !parts->is_rehearsal)
         relay_retry_kept(relay);
+    cluster_start(relay);
     relay->is_behind = true;
     relay_soon(relay);
     return relay;
@@ -229,6 +240,7 @@ void relay_destroy(struct relay **relay)
     local_stop(&r->local);
     HASH_ITER(hh, r->sites, site, next_site)
         site_destroy(site);
+    settle_forget_all(r);
     HASH_ITER(hh, r->items, item, next_item)
         item_destroy(item);
     tls_reports_end(r);
@@ -247,6 +259,7 @@ void relay_destroy(struct relay **relay)
     tls_close(&r->tls);
     inquiries_end(&r->inquiries);
     store_close(&r->reader);
+    cluster_end(r);
     free(r);
     *relay = NULL;
 }

@@ -20,6 +20,7 @@
 #include "outcome/badmail.h"
 #include "outcome/event.h"
 #include "store/ids.h"
+#include "store/node.h"
 #include "store/queued.h"
 #include "store/writer.h"
 
@@ -37,7 +38,9 @@ struct relay_parts { /* all stay in place while the relay lives */
     struct post *post;                    /* attached to the loop */
     struct event_log *log;
     const struct badmail_folder *badmail;
-    const char *queue_dir;
+    const char *queue_dir;                /* body files; what the relay has learnt */
+    const struct store_place *place;
+    struct node *node;                    /* NULL: the queue is ours alone */
     int receipts_fd;                      /* folder of receipts; -1: there is none, whatever is wished */
     const struct signer *signer;          /* of notices; may be NULL */
     const struct secrets *secrets;        /* of routes (config/secrets.h) */
@@ -50,6 +53,10 @@ void relay_accept(struct relay *relay, struct queued *list); /* committed messag
 /* No new transactions; idle connections quit. `done` runs once when nothing is in flight any more. */
 void relay_finish(struct relay *relay, void (*done)(void *arg), void *arg);
 void relay_destroy(struct relay **relay); /* what is in flight is cut; the queue still has it */
+/* What a node hears (store/node.h): its calls of these names. */
+void relay_claimed(struct relay *relay, struct queued *list, bool is_all);
+void relay_changed(struct relay *relay, const uint64_t *ids, size_t count);
+void relay_shared(struct relay *relay);
 /* A control_fn (os/control.h): "status", "queue", "flush", "resume", and what inquiry.h reads. */
 bool relay_control(void *arg, struct control_question *question, const json_t *request, json_t *answer, struct error *error);
 

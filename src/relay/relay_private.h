@@ -9,6 +9,7 @@
  *   dial.c        which address is next                paces.c       those of all sites, kept on disk
  *   login.c       users of routes                     connection_auth.c  AUTH on a connection
  *   site_login.c  what a user that is refused means for a site
+ *   cluster.c     a queue that nodes share
  *   admin.c       the control socket's requests      heard.c       what the listener asks */
 #ifndef MR_RELAY_RELAY_PRIVATE_H
 #define MR_RELAY_RELAY_PRIVATE_H
@@ -51,6 +52,7 @@ struct item {                  /* a message with recipients that are due */
     struct item *next_settling;
     bool is_counted;           /* its content is in relay->content_size */
     bool is_stale;             /* an operator changed it: what is not in flight is loaded again */
+    bool is_gone;              /* from the queue */
     bool was_skipped;          /* the loader met a due recipient that it does not hold */
     UT_hash_handle hh;
 };
@@ -147,6 +149,7 @@ struct relay {
     struct known *expected;    /* notices on their way into the queue: handed over, never loaded before */
     uint64_t handed_id;        /* up to this id all that was taken was handed over */
     struct item *settling;
+    struct settle *again;      /* outcomes that could not be committed yet */
     struct site *sites, *dirty;
     struct host_mark *marks;
     struct pace *paces;
@@ -161,6 +164,14 @@ struct relay {
     uint64_t delivered, deferred, bounced;
     int64_t started_ms;
     struct link *link;           /* to the listener; NULL: none */
+    size_t asked;              /* of the cluster: so many claims are still awaited */
+    bool refused[NODE_BUCKETS]; /* since no connection is allowed there */
+    size_t asked_crowds;       /* how many there were then */
+    uint64_t *releases;        /* claims to be given back */
+    size_t release_count, release_capacity;
+    int64_t release_after_ms;  /* monotonic */
+    bool is_releasing, is_cut, is_making_room;
+    struct event *lease_timer;
     void (*finished)(void *arg); /* set: finishing */
     void *finished_arg;
 };
@@ -186,6 +197,7 @@ void relay_reload(struct relay *relay, uint64_t id); /* what of it is due is loa
 /* crowd.c */
 bool crowd_has(const struct relay *relay, struct slice domain); /* what comes for it stays in the queue for now */
 bool crowd_has_all(const struct relay *relay, const struct queued *queued);
+size_t crowd_buckets(const struct relay *relay, bool buckets[NODE_BUCKETS]); /* marks theirs (store/node.h N5); how many crowds */
 void crowd_joined(struct site *site, struct slice domain); /* one more waits */
 void crowd_left(struct site *site); /* one less waits */
 void crowd_forget(struct site *site);
@@ -206,6 +218,7 @@ void site_requeue(struct site *site, struct job *job); /* to the front; taken ov
 void site_touch(struct site *site);    /* is looked at when the loop comes round */
 void site_dispatch(struct site *site); /* may free it */
 void site_destroy(struct site *site);
+struct job *site_unlink(struct site *site, struct job **at);
 struct job *site_take(struct site *site, const struct connection *connection); /* NULL: none for it now */
 void site_worked(struct site *site);
 void site_arm(struct site *site, int64_t wait_ms); /* it is looked at then, or before */
@@ -292,16 +305,32 @@ void connection_open(struct site *site, struct route *route, const struct route_
 void connection_wake(struct connection *connection); /* there may be work */
 void connection_settled(struct connection *connection); /* its outcome is committed */
 void connection_destroy(struct connection *connection);
+void connection_cut(struct connection *connection, const char *reason); /* unless its message has gone out whole */
 bool connection_is_idle(const struct connection *connection);
 bool connection_is_slow(const struct connection *connection); /* dialled for delivery.dial_next or longer */
 bool connection_is_same_host(const struct connection *a, const struct connection *b);
 const char *connection_address(const struct connection *connection);
 struct connection *connection_next(const struct connection *connection); /* of the site's list */
 
+/* cluster.c: each does nothing, or says yes, where the queue is not shared */
+void cluster_start(struct relay *relay);
+void cluster_end(struct relay *relay);
+bool cluster_may_send(const struct relay *relay);
+void cluster_load(struct relay *relay); /* only where it is */
+void cluster_release(struct relay *relay, uint64_t id); /* only where it is */
+void cluster_flush(struct relay *relay);
+void cluster_make_room(struct relay *relay);
+size_t cluster_share(const struct relay *relay, size_t limit);
+size_t cluster_nodes(const struct relay *relay); /* 1 */
+size_t cluster_rank(const struct relay *relay);  /* 0 */
+/* Nothing may be sent there from this node, so few connections are allowed in all: the jobs go back, for others to claim. */
+bool cluster_leaves(struct site *site);
+
 /* settle.c */
 struct settle *settle_create(struct item *item);
 void settle_add(struct settle *settle, unsigned recipient, const struct attempt *attempt);
 void settle_submit(struct settle *settle, struct connection *connection); /* connection: told after the commit, or NULL */
+void settle_forget_all(struct relay *relay); /* of outcomes that could not be committed, at the end */
 void settle_leave(struct settle *settle); /* the connection is gone */
 struct settle *settle_gathered(struct item *item); /* the one submitted when the loop comes round */
 

@@ -31,6 +31,7 @@ struct settle {
     bool is_last;               /* no recipient of the message is left after it */
     int64_t next_ms;            /* the earliest retry */
     struct event *again;
+    struct settle *next_again;  /* of relay->again: those that wait to be offered to the store once more */
 };
 
 struct settle *settle_create(struct item *item)
@@ -316,9 +317,13 @@ static void submit(struct settle *settle);
 
 static void on_again(int fd, short what, void *arg)
 {
+    struct settle *settle = arg, **at = &settle->relay->again;
     (void)fd;
     (void)what;
-    submit(arg);
+    while (*at != settle)
+        at = &(*at)->next_again;
+    *at = settle->next_again;
+    submit(settle);
 }
 
 /* The outcome stands, the disk does not take it yet: it is kept and offered again, as a new transaction. */
@@ -336,6 +341,17 @@ static void try_again(struct settle *settle)
     if (!settle->again)
         mem_exhausted(sizeof *settle);
     (void)evtimer_add(settle->again, &wait);
+    settle->next_again = settle->relay->again;
+    settle->relay->again = settle;
+}
+
+void settle_forget_all(struct relay *relay)
+{
+    while (relay->again) {
+        struct settle *settle = relay->again;
+        relay->again = settle->next_again;
+        settle_destroy(settle);
+    }
 }
 
 static void settle_done(struct writer_job *job)
@@ -353,6 +369,7 @@ static void settle_done(struct writer_job *job)
     settle->notices = NULL;
     item->queued->open_count -= settle->final_count;
     relay->settles_in_flight--;
+    item->is_gone = settle->is_gone;
     if (settle->is_gone)
         tell_about(settle, EVENT_DONE, item->id, NULL);
     if (settle->next_ms != INT64_MAX)

@@ -162,7 +162,7 @@ void site_requeue(struct site *site, struct job *job)
     site_touch(site);
 }
 
-static struct job *unlink_job(struct site *site, struct job **at)
+struct job *site_unlink(struct site *site, struct job **at)
 {
     struct job *job = *at;
     *at = job->next;
@@ -188,7 +188,7 @@ static void drop_stale(struct site *site)
             at = &job->next;
             continue;
         }
-        (void)unlink_job(site, at);
+        (void)site_unlink(site, at);
         item_release(job->item, job->count);
         job_destroy(job);
     }
@@ -197,7 +197,7 @@ static void drop_stale(struct site *site)
 struct job *site_take(struct site *site, const struct connection *connection)
 {
     char limit[64];
-    if (site->relay->finished || !site->first)
+    if (site->relay->finished || !site->first || !cluster_may_send(site->relay))
         return NULL;
     int64_t wait_ms = site_wait_ms(site, limit);
     if (wait_ms) {
@@ -208,7 +208,7 @@ struct job *site_take(struct site *site, const struct connection *connection)
         if (!job_may_use(*at, connection_address(connection)))
             continue;
         site_take_one(site);
-        return unlink_job(site, at);
+        return site_unlink(site, at);
     }
     return NULL;
 }
@@ -229,7 +229,7 @@ static void defer_all(struct site *site)
 {
     struct attempt attempt = site->failure;
     while (site->first) {
-        struct job *job = unlink_job(site, &site->first);
+        struct job *job = site_unlink(site, &site->first);
         settle_job(job, job->tried ? &job->failure : &attempt);
     }
 }
@@ -278,7 +278,8 @@ static bool open_one(struct site *site)
     struct job *job = site->first;
     size_t most = site->window < site_connections_max(site) ? site->window : site_connections_max(site);
     size_t slow = dial_slow_count(site);
-    if (site->connecting_count - slow >= site->waiting)
+    if (site->connecting_count - slow >= site->waiting || !cluster_may_send(relay)
+        || (relay->parts.node && site->connection_count >= site_connections_max(site))) /* in a cluster it is exact */
         return false;
     if (!dial_choose(site, job, &host, &address)) {
         if (has_hope(site, job))
@@ -286,7 +287,7 @@ static bool open_one(struct site *site)
         if (job->tried) {
             struct attempt failure = job->failure;
             site_login_keep(site, job, &failure);
-            settle_job(unlink_job(site, &site->first), &failure);
+            settle_job(site_unlink(site, &site->first), &failure);
         } else {
             if (!site_login_note(site, job))
                 dial_note_barred(site, job);
@@ -319,7 +320,7 @@ static bool is_held_back(struct site *site)
     struct attempt attempt = {.kind = RESULT_DEFERRED, .stage = "pace", .status = SLICE("4.7.0"), .text = slice_of(text),
                               .host = slice_of(site->first->route->hosts[0].name), .connect_ms = -1, .transaction_ms = -1};
     while (site->first)
-        settle_job(unlink_job(site, &site->first), &attempt);
+        settle_job(site_unlink(site, &site->first), &attempt);
     return true;
 }
 
@@ -328,11 +329,12 @@ void site_dispatch(struct site *site)
     drop_stale(site);
     if (site->relay->finished) {
         while (site->first) {
-            struct job *job = unlink_job(site, &site->first);
+            struct job *job = site_unlink(site, &site->first);
             item_release(job->item, job->count);
             job_destroy(job);
         }
     }
+    (void)cluster_leaves(site);
     bool is_dead = clock_mono_ms() < site->dead_until_ms;
     if (is_dead)
         defer_all(site);

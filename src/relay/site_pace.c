@@ -32,7 +32,8 @@ static struct slice sender_domain(const struct item *item)
 
 static struct pace_limits source_limits(const struct relay *relay, const struct config_source *source)
 {
-    return (struct pace_limits){.rates = &source->rates, .tune_interval_ms = relay->config->delivery.tune_interval_ms};
+    return (struct pace_limits){.rates = &source->rates, .tune_interval_ms = relay->config->delivery.tune_interval_ms,
+                                .nodes = cluster_nodes(relay), .rank = cluster_rank(relay)};
 }
 
 static const struct config_rates *rates_of(const struct relay *relay, const struct config_route *rule,
@@ -53,7 +54,8 @@ static size_t configured_max(const struct relay *relay, const struct config_rout
 static struct pace_limits limits_of(const struct relay *relay, const struct config_route *rule, const struct config_source *source)
 {
     return (struct pace_limits){rates_of(relay, rule, source), source && source->warmup.count ? &source->warmup : NULL,
-                                configured_max(relay, rule, source), relay->config->delivery.tune_interval_ms};
+                                configured_max(relay, rule, source), relay->config->delivery.tune_interval_ms, cluster_nodes(relay),
+                                cluster_rank(relay)};
 }
 
 static int64_t wait_ms(const struct relay *relay, const struct pace *pace, const struct config_route *rule,
@@ -134,12 +136,12 @@ const struct config_source *site_choose_source(struct relay *relay, const struct
 
 size_t site_connections_max(const struct site *site)
 {
-    size_t most = configured_max(site->relay, site->rule, site->source);
+    size_t most = cluster_share(site->relay, configured_max(site->relay, site->rule, site->source));
     if (site->pace->connections && site->pace->connections < most)
         most = site->pace->connections;
     if (!site->source || !site->source->connections_max)
         return most;
-    size_t all = (size_t)site->source->connections_max, used = site->relay->sources[site->source - site->relay->config->sources].connections;
+    size_t all = cluster_share(site->relay, (size_t)site->source->connections_max), used = site->relay->sources[site->source - site->relay->config->sources].connections;
     size_t left = all > used ? all - used + site->connection_count : site->connection_count;
     return left < most ? left : most;
 }
@@ -166,6 +168,7 @@ bool site_is_crowded(const struct site *site)
 {
     char limit[64];
     return (site->pace->connections && site->connection_count > site->pace->connections)
+           || (site->relay->parts.node && site->connection_count > site_connections_max(site))
            || (site->pace->rests_until_ms && site_wait_ms(site, limit) > site->relay->config->delivery.idle_ms);
 }
 

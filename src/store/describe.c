@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "os/clock.h"
 #include "store/filter.h"
+#include "store/node.h"
 
 #include <unistd.h>
 
@@ -84,4 +85,33 @@ bool describe_header(struct store *store, const char *dir, uint64_t id, struct a
     close(fd);
     *ret_header = slice_make(bytes, got < 0 ? 0 : (size_t)got);
     return got >= 0;
+}
+
+static void add_node(void *arg, const struct store_node *node)
+{
+    char joined[25];
+    clock_rfc3339(node->joined_ms, joined);
+    json_t *name = json_stringn(node->name.data, node->name.size), *version = json_stringn(node->version.data, node->version.size);
+    json_t *one = json_pack("{s:I, s:o*, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id", (json_int_t)node->id, "version", version, "joined",
+                            joined, "lease_ms", (json_int_t)node->lease_left_ms, "claims", (json_int_t)node->claims, "connections",
+                            (json_int_t)node->numbers.connections, "active", (json_int_t)node->numbers.active, "delivered",
+                            (json_int_t)node->numbers.delivered, "deferred", (json_int_t)node->numbers.deferred, "bounced",
+                            (json_int_t)node->numbers.bounced);
+    if (name && one)
+        json_object_set_new(arg, json_string_value(name), one);
+    json_decref(name);
+}
+
+bool describe_nodes(struct store *store, json_t **ret_nodes, struct error *error)
+{
+    *ret_nodes = NULL;
+    if (!store_is_shared(store))
+        return true;
+    json_t *nodes = json_object();
+    if (!store_each_node(store, add_node, nodes, error)) {
+        json_decref(nodes);
+        return false;
+    }
+    *ret_nodes = nodes;
+    return true;
 }

@@ -199,9 +199,7 @@ static void postgres_close(struct store *base)
     pglink_finish(&pg->link);
     gathered_finish(pg);
     arena_finish(&pg->page);
-    free((char *)pg->place.url);
-    free((char *)pg->place.password);
-    free((char *)pg->place.owner);
+    place_finish(&pg->place);
     free(pg);
 }
 
@@ -227,6 +225,13 @@ void place_copy(const struct store_place *place, struct store_place *ret_copy)
     ret_copy->url = mem_copy_text(place->url);
     ret_copy->password = place->password ? mem_copy_text(place->password) : NULL;
     ret_copy->owner = mem_copy_text(place->owner ? place->owner : "");
+}
+
+void place_finish(struct store_place *copy)
+{
+    free((char *)(uintptr_t)copy->url);
+    free((char *)(uintptr_t)copy->password);
+    free((char *)(uintptr_t)copy->owner);
 }
 
 bool postgres_open(const struct store_place *place, enum store_mode mode, struct store **ret_store, struct error *error)

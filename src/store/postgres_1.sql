@@ -26,11 +26,13 @@ CREATE TABLE message (
     header_size bigint NOT NULL,
     policy      bytea,
     node        bigint NOT NULL,      -- who has it in memory and sends it: node.id; 0 nobody
+    claim       bigint NOT NULL DEFAULT 0, -- which of that node's claims it came with; 0: with its own commit
     due_ms      bigint,               -- the earliest next_ms of its queued recipients; NULL: none is queued
     bucket      bigint NOT NULL       -- 0 to 255, of its first queued recipient's domain: which node takes it rather
 );
 -- What can be claimed. Mail that the node that took it in sends at once is never in it.
 CREATE INDEX message_due ON message (priority, due_ms, id) WHERE node = 0;
+CREATE INDEX message_claimed ON message (node) WHERE node <> 0;
 
 -- The octets, in parts of 256 KiB.
 CREATE TABLE content (
@@ -102,6 +104,7 @@ CREATE TABLE node (
     slot        bigint NOT NULL,
     joined_ms   bigint NOT NULL,
     expires_ms  bigint NOT NULL,
+    claims      bigint NOT NULL,      -- how many times it has claimed
     room_for    bigint NOT NULL,      -- it counts every node up to this id when it shares limits out
     version     bytea NOT NULL,
     connections bigint NOT NULL,

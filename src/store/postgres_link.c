@@ -45,13 +45,11 @@ void pglink_finish(struct pglink *link)
     link->waits = NULL;
 }
 
-/* libpq's texts end with a line's end and may have several lines. */
+/* libpq's texts may have several lines: the first one says it. */
 static bool fail(struct pglink *link, const char *text, struct error *error)
 {
-    struct error line;
-    (void)error_set(&line, "%s", text ? text : "");
-    struct slice words = slice_trim(slice_of(line.text));
-    return error_set(error, "%s: %.*s", link->name, SLICE_FMT(words));
+    struct slice rest = slice_of(text ? text : ""), line = slice_trim(slice_cut(&rest, '\n'));
+    return error_set(error, "%s: %.*s", link->name, SLICE_FMT(line));
 }
 
 static bool broke(struct pglink *link, const char *text, struct error *error)

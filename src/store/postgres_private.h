@@ -5,7 +5,8 @@
  *   postgres_write.c      changes, gathered and sent in bulk       postgres_read.c   what is read
  *   postgres_link.c       one connection in pipeline mode          postgres_value.c  parameters, arrays, rows
  *   postgres_statement.c  the texts of all statements
- *   postgres_node.c       nodes, leases, claims
+ *   postgres_node.c       a node: its thread, its lease      postgres_member.c  joining, leaving, fencing off, who is there
+ *   postgres_claim.c      claims
  *
  * L1  a connection is always in pipeline mode: statements are sent, pglink_run() sends the sync and reads all results
  * L2  statements are prepared once a connection, when they are first sent; parameters and results are binary
@@ -27,7 +28,6 @@ enum {
     PARAMS_MAX = 20,
     CONTENT_PART = 256 * 1024,
     GATHERED_MAX = 8 * 1024 * 1024, /* octets of content, then they are sent */
-    BUCKETS = 256,
 };
 
 #define PG_MESSAGE_COLUMNS \
@@ -45,8 +45,8 @@ enum pg_statement {
     PG_NEXT_DUE, PG_READ_MESSAGE, PG_READ_PARTS, PG_READ_RECIPIENTS, PG_READ_PAGE, PG_READ_PAGE_RECIPIENTS,
     PG_TOTAL_MESSAGES, PG_TOTAL_RECIPIENTS, PG_NOTIFY,
     PG_JOIN_NUMBER, PG_JOIN_FIND, PG_JOIN_SLOT, PG_JOIN_NEW_SLOT, PG_JOIN_TAKE_SLOT, PG_JOIN_ADD,
-    PG_RENEW, PG_MEMBERS, PG_STALE, PG_FENCE_NODE, PG_FENCE_SLOT, PG_FENCE_CLAIMS, PG_ORPHANS,
-    PG_HOLD_NODE, PG_CLAIM, PG_CLAIM_RECIPIENTS, PG_CLAIM_CONTENT, PG_RELEASE,
+    PG_RENEW, PG_MEMBERS, PG_EACH_NODE, PG_STALE, PG_FENCE_NODE, PG_FENCE_SLOT, PG_FENCE_CLAIMS,
+    PG_NUMBER_CLAIM, PG_CLOSE_CLAIM, PG_DROP_CLAIM, PG_CLAIM, PG_CLAIM_RECIPIENTS, PG_CLAIM_CONTENT, PG_RELEASE,
     PG_STATEMENT_COUNT
 };
 extern const char *const pg_statement_texts[PG_STATEMENT_COUNT];
@@ -123,7 +123,7 @@ struct postgres {
     uint64_t highest_seen, highest_sent;
     size_t gathered_size;
     struct pg_array messages[PG_MESSAGE_COLUMN_COUNT + 3], contents[3], recipients[PG_RECIPIENT_COLUMN_COUNT], origins[3],
-        settles[10], changes[5], ends, drops[2];
+        settles[10], changes[5], ends, drops[2], releases;
     struct finish *finishes;
     size_t finish_count, finish_capacity;
     struct arena page;           /* of the recipients of the page that is walked over */
@@ -141,7 +141,7 @@ MUST_USE bool postgres_ready(struct postgres *postgres, struct error *error);
 /* After it: the answers. An error in a transaction fails it. */
 MUST_USE bool postgres_run(struct postgres *postgres, struct error *error);
 void place_copy(const struct store_place *place, struct store_place *ret_copy);
-unsigned bucket_of(struct slice domain);
+void place_finish(struct store_place *copy);
 
 /* postgres_schema.c */
 MUST_USE bool schema_prepare(struct pglink *link, enum store_mode mode, struct error *error);

@@ -89,30 +89,34 @@ const char *const pg_statement_texts[PG_STATEMENT_COUNT] = {
     [PG_NOTIFY] = "SELECT pg_notify('mailroot', convert_from($1::bytea, 'UTF8'))",
 
     [PG_JOIN_NUMBER] = "UPDATE mailroot SET last_node = last_node + 1 RETURNING last_node",
-    [PG_JOIN_FIND] = "SELECT id, root, expires_ms > " DATABASE_MS "::bigint FROM node WHERE name = $1::bytea FOR UPDATE",
+    [PG_JOIN_FIND] = "SELECT id, root, expires_ms - " DATABASE_MS " FROM node WHERE name = $1::bytea FOR UPDATE",
     [PG_JOIN_SLOT] = "SELECT slot, batch, highest FROM slot WHERE node = 0 AND slot > 0 ORDER BY slot LIMIT 1 FOR UPDATE",
     [PG_JOIN_NEW_SLOT] = "INSERT INTO slot (slot, node, batch, highest) SELECT max(slot) + 1, 0, 0, 0 FROM slot",
     [PG_JOIN_TAKE_SLOT] = "UPDATE slot SET node = $2::bigint WHERE slot = $1::bigint",
     [PG_JOIN_ADD] = "INSERT INTO node VALUES ($1::bigint, $2::bytea, $3::bytea, $4::bigint, " DATABASE_MS ", " DATABASE_MS
-                    " + $5::bigint, $1::bigint, $6::bytea, 0, 0, 0, 0, 0)",
+                    " + $5::bigint, 0, $1::bigint, $6::bytea, 0, 0, 0, 0, 0)",
     [PG_RENEW] =
         "UPDATE node SET expires_ms = " DATABASE_MS " + $2::bigint, room_for = $3::bigint, connections = $4::bigint,"
         " active = $5::bigint, delivered = $6::bigint, deferred = $7::bigint, bounced = $8::bigint"
         " WHERE id = $1::bigint RETURNING id",
-    [PG_MEMBERS] = "SELECT id, name, joined_ms, expires_ms - " DATABASE_MS ", room_for, version, connections, active, delivered,"
-                   " deferred, bounced FROM node ORDER BY id",
-    /* Of those whose lease is over, one at a time. A node that is just renewing its lease, or committing, is waited for. */
+    [PG_MEMBERS] = "SELECT id, room_for FROM node ORDER BY id",
+    [PG_EACH_NODE] = "SELECT n.id, n.name, n.version, n.joined_ms, n.expires_ms - " DATABASE_MS ","
+                     " (SELECT count(*) FROM message m WHERE m.node = n.id AND m.node <> 0),"
+                     " n.connections, n.active, n.delivered, n.deferred, n.bounced FROM node n ORDER BY n.name",
+    /* One whose lease is over. A node that is just renewing it, or claiming, is passed over: it lives. */
     [PG_STALE] = "SELECT id, name FROM node WHERE expires_ms < " DATABASE_MS " AND id <> $1::bigint ORDER BY id LIMIT 1"
-                 " FOR UPDATE",
+                 " FOR UPDATE SKIP LOCKED",
     [PG_FENCE_NODE] = "DELETE FROM node WHERE id = $1::bigint",
     [PG_FENCE_SLOT] = "UPDATE slot SET node = 0, batch = 0 WHERE node = $1::bigint",
-    [PG_FENCE_CLAIMS] = "UPDATE message SET node = 0 WHERE node = $1::bigint",
-    [PG_ORPHANS] = "UPDATE message SET node = 0 WHERE node <> 0 AND NOT EXISTS (SELECT 1 FROM node n WHERE n.id = message.node)",
+    [PG_FENCE_CLAIMS] = "UPDATE message SET node = 0 WHERE node = $1::bigint AND node <> 0",
 
-    /* No other node can fence this one off before the transaction ends. */
-    [PG_HOLD_NODE] = "SELECT " EXACTLY_ONE " FROM (SELECT 1 FROM node WHERE id = $1::bigint FOR KEY SHARE) AS held",
+    /* Nobody can fence this node off, nor has, before the transaction ends; and see PG_NUMBER_BATCH. */
+    [PG_NUMBER_CLAIM] = "WITH mine AS (UPDATE node SET claims = $2::bigint WHERE id = $1::bigint AND claims = $2::bigint - 1"
+                        " RETURNING 1) SELECT " EXACTLY_ONE " FROM mine",
+    [PG_CLOSE_CLAIM] = "UPDATE node SET claims = $2::bigint WHERE id = $1::bigint",
+    [PG_DROP_CLAIM] = "UPDATE message SET node = 0 WHERE node = $1::bigint AND node <> 0 AND claim = $2::bigint",
     [PG_CLAIM] =
-        "UPDATE message SET node = $1::bigint WHERE id = ANY(ARRAY(SELECT id FROM message WHERE node = 0"
+        "UPDATE message SET node = $1::bigint, claim = $8::bigint WHERE id = ANY(ARRAY(SELECT id FROM message WHERE node = 0"
         " AND priority = $2::bigint AND due_ms <= $3::bigint AND (bucket = ANY($4::bigint[]) OR due_ms <= $5::bigint)"
         " AND NOT (bucket = ANY($6::bigint[])) ORDER BY due_ms, id LIMIT $7::bigint FOR UPDATE SKIP LOCKED))"
         " RETURNING " PG_MESSAGE_COLUMNS,

@@ -9,16 +9,6 @@
 
 /* ---- gathering ---- */
 
-unsigned bucket_of(struct slice domain)
-{
-    uint32_t hash = 2166136261u; /* FNV-1a, ASCII letters in lower case */
-    for (size_t i = 0; i < domain.size; i++) {
-        unsigned char c = (unsigned char)domain.data[i];
-        hash = (hash ^ (c >= 'A' && c <= 'Z' ? c + 32u : c)) * 16777619u;
-    }
-    return (hash ^ hash >> 16) % BUCKETS;
-}
-
 static void gather_recipient(struct postgres *pg, const struct store_recipient *r, const struct store_message *m)
 {
     struct pg_array *to = pg->recipients;
@@ -48,11 +38,10 @@ static void gather_content(struct postgres *pg, uint64_t id, struct slice conten
     }
 }
 
-/* What it is due for first, and where to. The node that adds a message has it in memory, if it is due now. */
+/* With when it is due and where to. The node that adds a message has it in memory from then on. */
 static void gather_message(struct postgres *pg, const struct store_message *m, const struct store_recipient *first)
 {
     struct pg_array *to = pg->messages;
-    const int64_t node = pg->node && first && first->next_ms <= m->arrived_ms ? (int64_t)node_id(pg->node) : 0;
     array_number(to++, (int64_t)m->id);
     array_number(to++, m->arrived_ms);
     array_text(to++, m->sender);
@@ -68,12 +57,12 @@ static void gather_message(struct postgres *pg, const struct store_message *m, c
     array_number(to++, (int64_t)m->size);
     array_number(to++, (int64_t)m->header_size);
     array_text(to++, m->policy);
-    array_number(to++, node);
+    array_number(to++, pg->node ? (int64_t)node_id(pg->node) : 0);
     if (first)
         array_number(to++, first->next_ms);
     else
         array_null_number(to++);
-    array_number(to, bucket_of(first ? first->domain : SLICE("")));
+    array_number(to, node_bucket(first ? first->domain : SLICE("")));
 }
 
 static void see_id(struct postgres *pg, uint64_t id)
@@ -175,6 +164,13 @@ bool postgres_change(struct store *store, uint64_t id, unsigned number, const st
     return true;
 }
 
+void store_release(struct store *store, const uint64_t *ids, size_t count)
+{
+    CHECK(store_is_shared(store) && store->is_in_transaction);
+    for (size_t i = 0; i < count; i++)
+        array_number(&postgres_of(store)->releases, (int64_t)ids[i]);
+}
+
 /* ---- sending ---- */
 
 static void send_arrays(struct postgres *pg, enum pg_statement statement, struct pg_params *params, struct pg_array *arrays,
@@ -244,6 +240,12 @@ void gathered_send(struct postgres *pg)
     send_arrays(pg, PG_CHANGE, &params, pg->changes, "nnnnt");
     send_ends(pg, &params);
     send_finishes(pg, &params);
+    if (pg->releases.count && pg->node) {
+        params_array(&params, &pg->releases, PG_NUMBERS);
+        params_number(&params, (int64_t)node_id(pg->node));
+        pglink_send(&pg->link, PG_RELEASE, &params, NULL, NULL);
+    }
+    array_clear(&pg->releases);
     pg->gathered_size = 0;
     buf_finish(&params.bytes);
 }
@@ -253,7 +255,7 @@ static void each_array(struct postgres *pg, void (*fn)(struct pg_array *array))
     const struct { struct pg_array *arrays; size_t count; } all[] = {
         {pg->messages, COUNT_OF(pg->messages)}, {pg->contents, COUNT_OF(pg->contents)},
         {pg->recipients, COUNT_OF(pg->recipients)}, {pg->origins, COUNT_OF(pg->origins)},
-        {pg->settles, COUNT_OF(pg->settles)}, {pg->changes, COUNT_OF(pg->changes)}, {&pg->ends, 1},
+        {pg->settles, COUNT_OF(pg->settles)}, {pg->changes, COUNT_OF(pg->changes)}, {&pg->ends, 1}, {&pg->releases, 1},
         {pg->drops, COUNT_OF(pg->drops)},
     };
     for (size_t i = 0; i < COUNT_OF(all); i++)
@@ -263,7 +265,7 @@ static void each_array(struct postgres *pg, void (*fn)(struct pg_array *array))
 
 bool gathered_any(const struct postgres *pg)
 {
-    const struct pg_array *first[] = {pg->messages, pg->origins, pg->settles, pg->changes, &pg->ends, pg->drops};
+    const struct pg_array *first[] = {pg->messages, pg->origins, pg->settles, pg->changes, &pg->ends, pg->drops, &pg->releases};
     for (size_t i = 0; i < COUNT_OF(first); i++)
         if (first[i]->count)
             return true;

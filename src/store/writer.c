@@ -30,11 +30,13 @@ struct writer {
 
 static void *writer_main(void *arg);
 
-struct writer *writer_start(const char *queue_dir, struct error *error)
+struct writer *writer_start(const struct store_place *place, struct node *node, struct error *error)
 {
     struct store *store;
-    if (!store_open(queue_dir, STORE_WRITER, &store, error))
+    if (!store_open_at(place, STORE_WRITER, &store, error))
         return NULL;
+    if (node)
+        store_join(store, node);
     struct writer *writer = mem_alloc(sizeof *writer);
     writer->store = store;
     writer->last = &writer->first;
@@ -56,6 +58,11 @@ struct writer *writer_start(const char *queue_dir, struct error *error)
     return writer;
 }
 
+void writer_interrupt(struct writer *writer)
+{
+    store_interrupt(writer->store);
+}
+
 void writer_stop(struct writer **writer)
 {
     struct writer *w = *writer;
@@ -63,6 +70,7 @@ void writer_stop(struct writer **writer)
         return;
     pthread_mutex_lock(&w->mutex);
     w->is_stopping = true;
+    writer_interrupt(w);
     pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->mutex);
     pthread_join(w->thread, NULL);

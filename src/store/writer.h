@@ -17,7 +17,7 @@
 #define MR_STORE_WRITER_H
 
 #include "os/post.h"
-#include "store/store.h"
+#include "store/node.h"
 
 enum { WRITER_BATCH_MAX = 512 };
 
@@ -33,10 +33,12 @@ struct writer_job {
 };
 
 struct writer;
-MUST_USE struct writer *writer_start(const char *queue_dir, struct error *error);
+MUST_USE struct writer *writer_start(const struct store_place *place, struct node *node, struct error *error); /* node: or NULL */
 /* before_commit() runs on the writer's thread when a batch is applied, ahead of its commit. To be set before the first job. */
 void writer_before_commit(struct writer *writer, void (*fn)(void *arg), void *arg);
 void writer_submit(struct writer *writer, struct writer_job *job);
+/* From any thread: a commit whose answer was lost is not waited for any longer; its jobs fail, and nobody knows. */
+void writer_interrupt(struct writer *writer);
 void writer_stop(struct writer **writer); /* commits what waits, then ends the thread */
 struct writer_counts { uint64_t commits, jobs, failures; };
 struct writer_counts writer_counts(struct writer *writer);

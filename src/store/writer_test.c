@@ -52,7 +52,7 @@ static void G1_G2_G4_a_job_that_fails_fails_alone(void **state)
     size_t done_count = 0;
     store_close(&fixture->store);
     struct post *post = post_create(&error);
-    struct writer *writer = writer_start(fixture->dir, &error);
+    struct writer *writer = writer_start(&fixture->place, NULL, &error);
     assert_non_null(post);
     assert_non_null(writer);
     for (size_t i = 0; i < JOBS; i++) {
@@ -83,7 +83,7 @@ static void stopping_commits_what_waits(void **state)
     size_t done_count = 0;
     store_close(&fixture->store);
     struct post *post = post_create(&error);
-    struct writer *writer = writer_start(fixture->dir, &error);
+    struct writer *writer = writer_start(&fixture->place, NULL, &error);
     for (size_t i = 0; i < COUNT_OF(jobs); i++) {
         jobs[i] = (struct test_job){.job = {.apply = apply, .done = done, .post = post}, .id = i + 1,
                                     .done_count = &done_count};

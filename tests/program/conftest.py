@@ -18,6 +18,7 @@ CORPORA = pathlib.Path(__file__).resolve().parents[1] / "corpora"
 
 def pytest_addoption(parser):
     parser.addoption("--quick", action="store_true", help="fewer rounds of the long tests")
+    parser.addoption("--drain", type=int, default=0, help="messages of the cluster's drain over a fail-over (default 2000)")
 
 
 @pytest.fixture

@@ -51,6 +51,7 @@ class Sink:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="mailroot-sink-"))
         self.log = self.folder / "log.jsonl"
         self.offset = self.count = 0  # of lines()
+        self.told = None
         self.process = subprocess.Popen(
             [BINARY, "sink", "--listen", f"{self.address}:{self.port}", "--log", str(self.log), "--count", *options],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -78,13 +79,21 @@ class Sink:
         wait_until(lambda: self.lines() >= count, seconds, watched, f"{count} messages at the sink")
         return self.messages()
 
-    def close(self):
+    def totals(self):
         """Ends it; the totals as an object."""
-        self.process.send_signal(signal.SIGTERM)
-        out, err = self.process.communicate(timeout=20)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        assert self.process.returncode == 0 and not err, (self.process.returncode, err)
-        return json.loads(out.splitlines()[-1])
+        if self.told is None:
+            self.process.send_signal(signal.SIGTERM)
+            out, err = self.process.communicate(timeout=20)
+            assert self.process.returncode == 0 and not err, (self.process.returncode, err)
+            self.told = json.loads(out.splitlines()[-1])
+        return self.told
+
+    def close(self):
+        """The same, and its folder goes."""
+        try:
+            return self.totals()
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 MAIN_CF = """

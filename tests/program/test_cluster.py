@@ -1,0 +1,191 @@
+"""Nodes that share a queue on PostgreSQL."""
+import collections
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from conftest import everything_to, maker
+from lib.postgres import NO_SERVER, WHY, Postgres
+from lib.relay import merge
+from lib.watch import wait_until
+
+pytestmark = pytest.mark.skipif(NO_SERVER, reason=WHY)
+make_postgres = maker(Postgres)
+
+SHORT = {"lease": "3s", "poll": "200ms", "timeout": "1s"}
+
+
+def message(number, to="b@dest.test"):
+    return f"X-Sender: <a@relay.test>\r\nX-Receiver: <{to}>\r\nSubject: {number}\r\nX-Token: m{number}\r\n\r\nbody\r\n".encode()
+
+
+@pytest.fixture
+def make_node(make_relay):
+    """A node of a cluster on that database, which sends everything to one server."""
+    def create(database, server, name, changes=None, **options):
+        config = merge(everything_to(server), {"store": getattr(database, "url", database), "node": name, "cluster": SHORT})
+        return make_relay(merge(config, changes or {}), **options)
+    return create
+
+
+def ids_of(sink):
+    """How often each message came."""
+    return collections.Counter(line["token"] for line in sink.messages())
+
+
+def test_one_node_takes_sends_and_forgets(make_postgres, make_sink, make_node):
+    database, sink = make_postgres(), make_sink()
+    node = make_node(database, sink, "a")
+    for number in range(20):
+        node.drop(f"{number}.eml", message(number))
+    node.wait_empty()
+    assert ids_of(sink) == {f"m{number}": 1 for number in range(20)}
+    assert database.number("SELECT count(*) FROM message") == 0
+    assert database.number("SELECT count(*) FROM content") + database.number("SELECT count(*) FROM recipient") == 0
+    assert all(event["node"] == "a" for event in node.events())
+    assert node.run("status", "--json", json_out=True)["queue"]["nodes"]["a"]["delivered"] >= 0
+
+
+def drop_many(nodes, count):
+    for number in range(count):
+        nodes[number % len(nodes)].drop(f"{number}.eml", message(number))
+
+
+def wait_drained(database, nodes, seconds=120):
+    """Until no message is in any Pickup, nor in the database."""
+    def is_empty():
+        for node in nodes:
+            node.check_alive()
+        return (not any(node.waiting() or node.claims() for node in nodes)
+                and database.sql("SELECT count(*) FROM message", check=False) == "0")
+    wait_until(is_empty, seconds, what="a drained cluster")
+
+
+def check_ledger(sink, count, twice_at_most):
+    """None lost; sent twice at most what was in flight."""
+    seen = ids_of(sink)
+    lost = [number for number in range(count) if f"m{number}" not in seen]
+    assert not lost, f"{len(lost)} lost, as m{lost[0]}"
+    twice = sum(times - 1 for times in seen.values())
+    assert twice <= twice_at_most, f"{twice} sent again, {twice_at_most} at most were in flight"
+    return twice
+
+
+@pytest.fixture
+def make_three(make_node):
+    def create(database, server, changes=None):
+        return [make_node(database, server, name, changes) for name in "abc"]
+    return create
+
+
+def test_three_nodes_send_each_message_once(make_postgres, make_sink, make_three):
+    database, sink = make_postgres(), make_sink()
+    nodes = make_three(database, sink)
+    drop_many(nodes, 300)
+    wait_drained(database, nodes)
+    assert check_ledger(sink, 300, 0) == 0
+    assert {node.events("delivered")[0]["node"] for node in nodes} == {"a", "b", "c"}
+
+
+def test_site_limit_holds_across_nodes(make_postgres, make_sink, make_three, make_node):
+    """N6: nodes join and leave while mail is sent; a sink that allows ten never sees eleven."""
+    database, sink = make_postgres(), make_sink("--latency", "20", "--threads", "1")
+    limit = {"delivery": {"connections_per_site": 10, "idle_timeout": "300ms"}}
+    nodes = make_three(database, sink, limit)
+    drop_many(nodes, 900)
+    sink.wait(200)
+    fourth = make_node(database, sink, "d", limit)
+    for number in range(900, 1100):
+        fourth.drop(f"{number}.eml", message(number))
+    sink.wait(600)
+    nodes[0].stop()
+    wait_drained(database, [*nodes[1:], fourth])
+    check_ledger(sink, 1100, 0)
+    most = sink.totals()["most_open"]
+    assert 8 <= most <= 10, most
+
+
+def test_node_that_is_killed_is_taken_over(make_postgres, make_sink, make_three, quick):
+    database, sink = make_postgres(), make_sink("--latency", "5")
+    nodes = make_three(database, sink, {"delivery": {"connections_per_site": 12}})
+    count = 300 if quick else 900
+    drop_many(nodes, count)
+    sink.wait(count // 3)
+    nodes[0].kill()
+    waits = len(nodes[0].waiting()) + len(nodes[0].claims())
+    wait_until(lambda: database.number("SELECT count(*) FROM node") == 2, 30, what="the take-over")
+    wait_until(lambda: database.number("SELECT count(*) FROM message") == 0, 60, what="the others' work")
+    nodes[0].start()  # what was in its Pickup
+    wait_drained(database, nodes)
+    check_ledger(sink, count, 12)
+    assert any("has not renewed" in event.get("reason", "") for node in nodes[1:] for event in node.events("warning")), waits
+
+
+def test_node_that_stands_still_longer_than_its_lease(make_postgres, make_sink, make_three):
+    """SIGSTOP: another one has its messages when it goes on; it finds out and joins anew (N4)."""
+    database, sink = make_postgres(), make_sink("--latency", "5")
+    nodes = make_three(database, sink, {"delivery": {"connections_per_site": 12}})
+    drop_many(nodes, 600)
+    sink.wait(150)
+    os.killpg(nodes[1].pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: database.number("SELECT count(*) FROM node WHERE name = 'b'") == 0, 30, what="the take-over")
+        wait_until(lambda: database.number("SELECT count(*) FROM message") == 0, 60, what="the others' work")
+    finally:
+        os.killpg(nodes[1].pid, signal.SIGCONT)
+    wait_until(lambda: database.number("SELECT count(*) FROM node WHERE name = 'b'") == 1, 30, what="a new start")
+    wait_drained(database, nodes)
+    check_ledger(sink, 600, 12)
+
+
+def test_short_outage_repeats_nothing(make_postgres, make_sink, make_three):
+    """Every connection is cut in the middle of commits: each is looked up, what was sent is settled (L3, N3)."""
+    database, sink = make_postgres(), make_sink("--latency", "5")
+    nodes = make_three(database, sink, {"cluster": {"lease": "30s"}})
+    drop_many(nodes, 600)
+    for share in range(1, 6):
+        sink.wait(share * 80)
+        database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'mailroot %'")
+    wait_drained(database, nodes)
+    check_ledger(sink, 600, 0)
+
+
+def test_outage_longer_than_the_lease(make_postgres, make_sink, make_three):
+    """Pickup fills, intake rests, nothing is sent; when the database is back all goes on, and nobody is taken over from (N3)."""
+    database, sink = make_postgres(), make_sink("--latency", "5")
+    nodes = make_three(database, sink, {"delivery": {"connections_per_site": 12}})
+    drop_many(nodes, 300)
+    sink.wait(60)
+    database.kill()
+    for node in nodes:
+        node.wait_event("error", 20, reason=re.compile("the lease is over"))
+    before = sink.lines()
+    for number in range(300, 360):
+        nodes[number % 3].drop(f"{number}.eml", message(number))
+    wait_until(lambda: nodes[0].claims() or nodes[0].events("error", reason=re.compile("intake rests")), 20, what="intake tries")
+    assert sink.lines() == before
+    database.start()
+    wait_drained(database, nodes)
+    check_ledger(sink, 360, 12)
+    assert not any(node.events("error", reason=re.compile("taken this one's messages over")) for node in nodes)
+
+
+def test_primary_dies_and_the_standby_is_promoted(make_postgres, make_sink, make_three, open_things, quick, request):
+    count = request.config.getoption("--drain") or (500 if quick else 2000)
+    primary, sink = make_postgres(), make_sink("--latency", "2")
+    standby = primary.standby()
+    open_things.append(standby)
+    url = (f"postgresql://mailroot@{primary.address}:{primary.port},{standby.address}:{standby.port}/postgres"
+           "?target_session_attrs=read-write")
+    nodes = make_three(url, sink, {"cluster": {"lease": "10s"}, "delivery": {"connections_per_site": 12}})
+    drop_many(nodes, count)
+    sink.wait(count // 3, 120)
+    primary.kill()
+    standby.promote()
+    standby.sql("SELECT 1")
+    wait_drained(standby, nodes, 300)
+    twice = check_ledger(sink, count, 12)
+    print(f"{count} messages, {twice} sent twice")
