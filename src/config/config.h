@@ -19,6 +19,7 @@ enum config_deliver { CONFIG_DELIVER_SMTP, CONFIG_DELIVER_DROP, CONFIG_DELIVER_L
 enum config_dialect { CONFIG_DIALECT_AUTO, CONFIG_DIALECT_PLAIN, CONFIG_DIALECT_BSMTP, CONFIG_DIALECT_RAW, CONFIG_DIALECT_MAILRELAY };
 enum config_implicit { CONFIG_IMPLICIT_AUTO, CONFIG_IMPLICIT_NO, CONFIG_IMPLICIT_YES }; /* auto: on port 465 */
 enum config_service { CONFIG_SERVICE_NONE, CONFIG_SERVICE_M365, CONFIG_SERVICE_GOOGLE, CONFIG_SERVICE_OTHER };
+enum config_milter { CONFIG_MILTER_TEMPFAIL, CONFIG_MILTER_ACCEPT };
 enum config_check { CONFIG_CHECK_OFF, CONFIG_CHECK_RECORD, CONFIG_CHECK_ENFORCE };
 enum config_unknown { CONFIG_UNKNOWN_RETRY, CONFIG_UNKNOWN_HOLD };
 
@@ -177,6 +178,7 @@ struct config {
             int64_t timeout_ms;
             uint64_t memory;         /* octets of all messages that are being looked at */
         } checks;
+        struct { struct config_list sockets; int failure; int64_t timeout_ms; } milter; /* smtpd/filter.h; enum config_milter */
     } smtp;
     struct { bool is_on; char *ca_file; int port; int64_t timeout_ms; } mta_sts;
     struct { bool is_on; char *from, *organization, *contact; int64_t delay_ms; } tlsrpt; /* reports of TLS, RFC 8460 */

@@ -18,6 +18,7 @@ static const char *const once_names[] = {"off", "key", "message-id", NULL}; /* e
 static const char *const unknown_names[] = {"retry", "hold", NULL};
 static const char *const period_names[] = {"daily", "hourly", "weekly", "monthly", "size", NULL};
 static const char *const format_names[] = {"w3c", "ncsa", "iis", NULL};
+static const char *const milter_names[] = {"tempfail", "accept", NULL};
 static const char *const record_names[] = {"off", "record", NULL};
 static const char *const enforce_names[] = {"off", "record", "enforce", NULL};
 
@@ -128,6 +129,9 @@ const struct config_key config_keys[] = {
     {"smtp.timeouts.session", KEY_DURATION, AT(smtp.session_ms), 1000, DAY_MS, "2h", NULL},
     {"smtp.greet_pause", KEY_DURATION, AT(smtp.greet_pause_ms), 0, 60000, "250ms", NULL},
     {"smtp.tarpit", KEY_DURATION, AT(smtp.tarpit_ms), 0, 60000, "2s", NULL},
+    {"smtp.milter.sockets", KEY_LIST, AT(smtp.milter.sockets), 0, 0, NULL, NULL},
+    {"smtp.milter.failure", KEY_ENUM, AT(smtp.milter.failure), 0, 0, "tempfail", milter_names},
+    {"smtp.milter.timeout", KEY_DURATION, AT(smtp.milter.timeout_ms), 100, 10 * 60 * 1000, "1m", NULL},
     {"smtp.checks.iprev", KEY_ENUM, AT(smtp.checks.iprev), 0, 0, "off", record_names},
     {"smtp.checks.spf", KEY_ENUM, AT(smtp.checks.spf), 0, 0, "off", enforce_names},
     {"smtp.checks.dkim", KEY_ENUM, AT(smtp.checks.dkim), 0, 0, "off", record_names},

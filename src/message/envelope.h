@@ -15,6 +15,7 @@
  *     X-Priority/Importance/X-MSMail-Priority for the queue's priority only, never removed from the message
  * E8  X-Mailroot-Accepted: submission | relay says that our own listener took it from the network: the content is exactly as
  *     it came. It counts only in a file that is the relay's user's own (options.is_own_file); anybody else's is passed over
+ * E9  X-Mailroot-Hold: why, in such a file alone: the message is queued and held until somebody releases it
  * What is not one message (mbox with several, Django's log) is refused naming the writer.
  * Not here: removing the lines from what is sent (message/stamp.h). */
 #ifndef MR_MESSAGE_ENVELOPE_H
@@ -62,6 +63,7 @@ struct envelope {
     bool is_smtputf8;      /* SMTPUTF8 given, or an address that needs it */
     enum envelope_priority priority;
     enum envelope_accepted accepted;
+    bool is_held;          /* E9 */
     bool is_block_ended;   /* E4: what follows the block is the exact message */
     int64_t deliver_at_ms; /* X-Deliver-At as Unix time, 0 = at once */
     struct slice once_key; /* X-Idempotency-Key, absent if none */

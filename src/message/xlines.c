@@ -306,6 +306,13 @@ static bool read_accepted_line(struct reading *reading, const struct header_fiel
     return true;
 }
 
+static bool read_hold_line(struct reading *reading, const struct header_field *field)
+{
+    (void)field; /* the reason is for people */
+    reading->envelope->is_held = reading->envelope->is_held || reading->options->is_own_file;
+    return true;
+}
+
 static const struct x_line {
     struct slice name;
     bool (*read)(struct reading *reading, const struct header_field *field);
@@ -318,6 +325,7 @@ static const struct x_line {
     {{"X-Idempotency-Key", 17}, read_key_line, true},
     {{"X-EndOfInjectedXHeaders", 23}, read_block_end, false},
     {{"X-Mailroot-Accepted", 19}, read_accepted_line, false},
+    {{"X-Mailroot-Hold", 15}, read_hold_line, false},
 };
 
 bool xlines_read(struct reading *reading, bool *ret_has_receivers)

@@ -44,7 +44,7 @@ static const char *const kind_names[EVENT_KIND_COUNT] = {
     [EVENT_DEFERRED] = "deferred",   [EVENT_BOUNCED] = "bounced",   [EVENT_EXPIRED] = "expired",
     [EVENT_UNKNOWN] = "unknown",     [EVENT_NOTICE] = "notice",     [EVENT_BADMAIL] = "badmail",
     [EVENT_TURNED_AWAY] = "turned-away", [EVENT_AUTHENTICATED] = "authenticated", [EVENT_AUTH_FAILED] = "auth-failed",
-    [EVENT_DENIED] = "denied",       [EVENT_ACCEPTED] = "accepted", [EVENT_ETRN] = "etrn",
+    [EVENT_DENIED] = "denied",       [EVENT_ACCEPTED] = "accepted", [EVENT_ETRN] = "etrn", [EVENT_FILTERED] = "filtered",
     [EVENT_COMMAND] = "command",     [EVENT_HELD] = "held",           [EVENT_RELEASED] = "released", [EVENT_RETRIED] = "retried",
     [EVENT_REMOVED] = "removed",     [EVENT_REROUTED] = "rerouted", [EVENT_DONE] = "done",
     [EVENT_REPORTED] = "reported",

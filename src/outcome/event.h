@@ -32,6 +32,7 @@ enum event_kind {
     EVENT_DENIED,      /* MAIL, RCPT or content that was not taken; `stage` says which */
     EVENT_ACCEPTED,    /* a message is in Pickup as `pickup`, and the client has its 250 */
     EVENT_ETRN,        /* mail that waits was asked for */
+    EVENT_FILTERED,    /* a milter changed, held, refused or discarded a message, or couldn't be asked: `note` says which */
     EVENT_COMMAND,     /* any command and its answer: for the W3C log alone */
     EVENT_DONE,        /* the message is gone from the queue: every recipient has its outcome */
     EVENT_REPORTED,    /* a report about TLS was sent (RFC 8460) */

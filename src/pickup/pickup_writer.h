@@ -41,6 +41,7 @@ struct submission {
     const struct submission_recipient *recipients; /* none: the relay finds them in the header */
     size_t recipient_count;
     enum submission_origin origin;
+    struct slice hold;               /* why it is to be held; absent: it isn't */
     bool is_block_ended;             /* S5 */
     struct slice once_key;           /* X-Idempotency-Key, absent if none: a second file with it is not sent again */
     struct slice trace;              /* whole header lines of ours in front of the message, absent if none */

@@ -357,7 +357,7 @@ struct queued *prepare_queued(struct arena *arena, const struct config *config, 
         recipients[i] = (struct store_recipient){
             .message_id = about->id, .number = (unsigned)i, .address = from->address.text,
             .domain = from->address.domain, .orcpt = from->orcpt, .notify = from->notify,
-            .state = folder && folder->is_held ? STATE_HELD : STATE_QUEUED, .priority = envelope->priority,
+            .state = (folder && folder->is_held) || envelope->is_held ? STATE_HELD : STATE_QUEUED, .priority = envelope->priority,
             .route = route_of(config, folder, from->address.domain),
             .next_ms = schedule_first(config, from->address.domain, due_ms, envelope->sender.text.size == 0),
         };

@@ -63,6 +63,8 @@ void submission_put_envelope(struct buf *out, const struct submission *submissio
         buf_printf(out, "X-Deliver-At: %.*s\r\n", SLICE_FMT(submission->deliver_at));
     if (origins[submission->origin])
         buf_printf(out, "X-Mailroot-Accepted: %s\r\n", origins[submission->origin]);
+    if (!slice_is_absent(submission->hold))
+        buf_printf(out, "X-Mailroot-Hold: %.*s\r\n", SLICE_FMT(submission->hold));
     if (!slice_is_absent(submission->once_key))
         buf_printf(out, "X-Idempotency-Key: %.*s\r\n", SLICE_FMT(submission->once_key));
     if (submission->is_block_ended)

@@ -5,6 +5,7 @@
 #include "inbound/auth_results.h"
 #include "os/clock.h"
 #include "route/dns.h"
+#include "smtpd/filter.h"
 
 #include <event2/event.h>
 #include <libpsl.h>
@@ -29,18 +30,26 @@ struct inbound {
     size_t asked;              /* of checks.lookups */
     bool is_begun, is_decided, is_late;
     struct buf trace, bytes;   /* header lines of ours; the message without claims to be ours, empty: as it came */
+    struct slice content;      /* what is stored: that, or what filters made of it */
     struct submission submission;
+    struct filter *filter;     /* NULL: not yet, or there are none */
     const char *refusal;
+    bool is_discarded;
 };
 
 static void submit(struct inbound *inbound);
 
 /* ---- the process ---- */
 
-bool inbound_is_wanted(const struct config *config)
+static bool makes_checks(const struct config *config)
 {
     return config->smtp.checks.iprev || config->smtp.checks.spf || config->smtp.checks.dkim || config->smtp.checks.dmarc
            || config->smtp.checks.arc;
+}
+
+bool inbound_is_wanted(const struct config *config)
+{
+    return config->smtp.milter.sockets.count || makes_checks(config);
 }
 
 static void on_dns(evutil_socket_t fd, short what, void *arg)
@@ -53,7 +62,7 @@ static void on_dns(evutil_socket_t fd, short what, void *arg)
 
 bool inbound_open(struct smtpd *smtpd, struct error *error)
 {
-    if (!inbound_is_wanted(smtpd->config))
+    if (!makes_checks(smtpd->config))
         return true;
     smtpd->suffixes = psl_latest(NULL); /* Debian's list where it is newer than the library's own */
     smtpd->dns = dns_open(smtpd->config, error);
@@ -172,7 +181,8 @@ static void run(struct pool_job *job)
     if (!inbound->is_decided)
         return;
     const struct checks *checks = &inbound->checks;
-    auth_results_put(checks, &inbound->trace);
+    if (makes_checks(inbound->session->smtpd->config))
+        auth_results_put(checks, &inbound->trace);
     if (!auth_results_strip(&checks->header, checks->subject.message, checks->options.host, &inbound->bytes))
         buf_clear(&inbound->bytes);
 }
@@ -191,19 +201,42 @@ static const char *verdict(const struct inbound *inbound)
     return NULL;
 }
 
+/* On with the session: to be stored, or answered. */
 static void conclude(struct inbound *inbound)
+{
+    struct session *session = inbound->session;
+    inbound->submission.trace = buf_slice(&inbound->trace);
+    session->has_job = false;
+    if (session->is_gone || inbound->refusal || inbound->is_discarded)
+        session_continue(session);
+    else
+        storage_submit(session);
+}
+
+static void filtered(void *arg, const struct filter_outcome *outcome)
+{
+    struct inbound *inbound = arg;
+    inbound->refusal = outcome->end == FILTER_REFUSES ? outcome->reply : NULL;
+    inbound->is_discarded = outcome->end == FILTER_DISCARDS;
+    inbound->content = outcome->message;
+    if (outcome->hold)
+        inbound->submission.hold = slice_of(outcome->hold);
+    conclude(inbound);
+}
+
+/* What was found out is complete. */
+static void judge(struct inbound *inbound)
 {
     struct session *session = inbound->session;
     inbound->refusal = verdict(inbound);
     (void)event_del(inbound->timer);
     inbound->submission = *server_submission(&session->server);
     buf_append(&inbound->trace, inbound->submission.trace);
-    inbound->submission.trace = buf_slice(&inbound->trace);
-    session->has_job = false;
-    if (inbound->refusal)
-        session_continue(session);
+    inbound->content = inbound->bytes.size ? buf_slice(&inbound->bytes) : session->server.store.bytes;
+    if (inbound->refusal || session->smtpd->config->smtp.milter.sockets.count == 0)
+        conclude(inbound);
     else
-        storage_submit(session);
+        inbound->filter = filter_create(session, inbound->content, filtered, inbound);
 }
 
 static void done(struct letter *letter)
@@ -214,7 +247,7 @@ static void done(struct letter *letter)
         session->has_job = false;
         session_free(session);
     } else if (inbound->is_decided) {
-        conclude(inbound);
+        judge(inbound);
     } else {
         if (inbound->is_late)
             lookups_give_up(&inbound->checks.lookups);
@@ -266,12 +299,15 @@ const char *inbound_refusal(const struct session *session)
     return session->inbound ? session->inbound->refusal : NULL;
 }
 
+bool inbound_is_discarded(const struct session *session)
+{
+    return session->inbound && session->inbound->is_discarded;
+}
+
 const struct submission *inbound_submission(const struct session *session, struct slice *bytes)
 {
-    const struct inbound *inbound = session->inbound;
-    if (inbound->bytes.size)
-        *bytes = buf_slice(&inbound->bytes);
-    return &inbound->submission;
+    *bytes = session->inbound->content;
+    return &session->inbound->submission;
 }
 
 void inbound_drop(struct session *session)
@@ -280,6 +316,7 @@ void inbound_drop(struct session *session)
     if (!inbound)
         return;
     drop_questions(inbound);
+    filter_destroy(&inbound->filter);
     if (inbound->timer)
         event_free(inbound->timer);
     checks_finish(&inbound->checks);

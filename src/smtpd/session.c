@@ -253,6 +253,11 @@ static void stored(struct session *session)
         inbound_drop(session);
         return;
     }
+    if (inbound_is_discarded(session)) {
+        inbound_drop(session);
+        server_stored(&session->server, STORED_SAFE, SLICE_NONE);
+        return;
+    }
     inbound_drop(session);
     if (session->stored != STORED_SAFE)
         session_tell(session, "could not be stored: %s", session->error.text);

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "os/clock.h"
+#include "smtpd/filter.h"
 #include "os/loop.h"
 
 #include <errno.h>
@@ -59,7 +60,7 @@ static struct server_options options_of(const struct smtpd *smtpd, const struct 
 static bool open_all(struct smtpd *smtpd, struct error *error)
 {
     const struct config *config = smtpd->config;
-    if (!policy_load(config, &smtpd->policy, error) || !listen_open(&config->smtp.listen, &smtpd->sockets, error)
+    if (!filter_check(config, error) || !policy_load(config, &smtpd->policy, error) || !listen_open(&config->smtp.listen, &smtpd->sockets, error)
         || !load_tls(smtpd, error))
         return false;
     if (config->smtp.users || config->smtp.pam) {
@@ -80,7 +81,7 @@ static bool open_all(struct smtpd *smtpd, struct error *error)
 bool smtpd_check(const struct config *config, struct error *error)
 {
     struct policy policy;
-    if (!listen_check(&config->smtp.listen, error) || !policy_load(config, &policy, error))
+    if (!filter_check(config, error) || !listen_check(&config->smtp.listen, error) || !policy_load(config, &policy, error))
         return false;
     policy_finish(&policy);
     return true;

@@ -99,6 +99,8 @@ void session_tell(const struct session *session, const char *format, ...) FORMAT
 
 server_note_fn tell_note;                                    /* arg: the session */
 void tell_accepted(struct session *session);                 /* before the server forgets the message */
+/* What a filter did, `note` in a word or two; `reason` may be NULL. */
+void tell_filtered(struct session *session, const char *filter, const char *note, const char *reason);
 void tell_turned_away(struct session *session, const char *reply);
 void tell_full(struct smtpd *smtpd, const struct in6_addr *address);
 void tell_flush(struct smtpd *smtpd);

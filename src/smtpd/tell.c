@@ -82,6 +82,20 @@ void tell_accepted(struct session *session)
     put(session->smtpd, &event);
 }
 
+void tell_filtered(struct session *session, const char *filter, const char *note, const char *reason)
+{
+    const struct submission *submission = server_submission(&session->server);
+    struct event event = begin(session, EVENT_FILTERED);
+    event.stage = slice_of(filter);
+    event.note = slice_of(note);
+    event.reason = reason ? slice_of(reason) : SLICE_NONE;
+    event.sender = submission->sender;
+    if (submission->recipient_count == 1)
+        event.recipient = submission->recipients[0].address;
+    event.recipients = (int64_t)submission->recipient_count;
+    put(session->smtpd, &event);
+}
+
 /* "domain", the address of TO:<…> or FROM:<…>; what is neither stays as it came. */
 static struct slice about(struct slice argument)
 {
