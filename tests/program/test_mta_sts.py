@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lib import mail
+from lib import finger, mail
 from lib.names import NameServer
 from lib.policies import PolicyServer
 from lib.ports import MX_PORT
@@ -130,3 +130,75 @@ def test_policy_outlives_kill_and_is_kept_when_record_and_server_are_gone(world)
     assert "TLS is required" in event["reason"] and not world.servers[row.rule].said("MAIL")
     shown = world.relay.run("route", row.domain, "--json", json_out=True)
     assert shown["mta_sts"]["id"] == "20261124" and "status 404" in shown["mta_sts_problem"]
+
+
+def corpus_cases(corpora):
+    """(records by name, policies by host, verdict by domain) of postfix-mta-sts-resolver's tests (tests/corpora/mtasts)."""
+    folder = corpora / "mtasts"
+    records, policies, verdicts = {}, {}, {}
+    for line in (folder / "dnsmasq.conf.appendix").read_text().splitlines():
+        if found := re.fullmatch(r'txt-record=(.+?),"(.*)"', line):
+            records[found[1]] = found[2]
+    for line in (folder / "policies.tsv").read_text().splitlines()[1:]:
+        host, status, kind, body, certificate = line.split("\t")
+        policies[host] = (int(status), kind, body.replace("\\n", "\n"), "bad-certs" not in certificate)
+    for line in (folder / "refdata.tsv").read_text().splitlines():
+        key, verdict = line.split("\t")
+        domain = key.split()[1].rstrip(".")
+        if re.fullmatch(r"[\w-]+\.loc", domain):  # brackets and ports are Postfix's
+            verdicts[domain] = verdict.startswith("OK secure")
+    return records, policies, verdicts
+
+
+def test_the_cases_of_postfix_mta_sts_resolver_have_its_verdicts(corpora, open_things, make_relay, make_server):
+    txt, policies, verdicts = corpus_cases(corpora)
+    assert len(verdicts) == 11 and sum(verdicts.values()) == 1
+    authority, web = Authority(), PolicyServer()
+    open_things += [authority, web]
+    records = {"mail.loc": [f"A {make_server().address}"]} | {name: [f'TXT "{text}"'] for name, text in txt.items()}
+    for domain in verdicts:
+        host = f"mta-sts.{domain}"
+        records |= {domain: ["MX 10 mail.loc."], host: [f"A {web.address}"]}
+        status, kind, body, is_trusted = policies.get(host, (404, "text/plain", "", False))
+        web.add(host, authority.certificate(host, self_signed=not is_trusted), (status, kind, body, {}))
+    names = NameServer(records)
+    open_things.append(names)
+    relay = make_relay({"dns": {"servers": [names.address]}, "delivery": {"port": MX_PORT},
+                        "mta_sts": {"port": MX_PORT, "ca_file": str(authority.file)}}, start=False)
+    for domain, is_enforced in verdicts.items():
+        tls = relay.run("route", f"user@{domain}", "--json", check=0, json_out=True)["hosts"][0]["tls"]
+        assert (tls["source"], tls["level"]) == (("mta-sts", "verify") if is_enforced else ("opportunistic", "may")), (domain, tls)
+
+
+JUDGED = {row.rule: row for row in ROWS if row.problem or row.rule in ("enforce_good_is_verified", "enforce_mx_not_listed_defers",
+                                                                       "testing_delivers", "none_is_no_policy", "no_record_is_no_policy")}
+# Where mta-sts-query decides otherwise.
+QUERY_DIFFERS = {
+    "malformed_record_is_no_policy": "it takes whatever stands behind id=; RFC 8461 3.1 wants letters and digits",
+}
+
+
+@pytest.mark.skipif(not finger.IS_POSSIBLE, reason="root, unbound, mta-sts-query and a mount namespace are needed")
+def test_mta_sts_query_agrees(make_relay, open_things):
+    def keep(thing):
+        open_things.append(thing)
+        return thing
+    authority, web, records = keep(Authority()), keep(PolicyServer(443)), {}
+    for rule, row in JUDGED.items():
+        domain = rule.replace("_", "-") + ".test"
+        host = f"mta-sts.{domain}"
+        web.add(host, authority.certificate(host, **row.web), (row.status, row.kind, row.policy.format(d=domain, mode=row.mode), row.headers))
+        records |= {domain: [f"MX 10 mx.{domain}."], f"mx.{domain}": ["A 127.0.0.2"], host: [f"A {web.address}"]}
+        if row.records:
+            records[f"_mta-sts.{domain}"] = [f'TXT "{text}"' for text in row.records]
+    names = keep(NameServer(records))
+    judge = keep(finger.Judge(names, authority))
+    relay = make_relay({"dns": {"servers": [names.address]}, "mta_sts": {"ca_file": str(authority.file)}}, start=False)
+    for rule in JUDGED:
+        domain = rule.replace("_", "-") + ".test"
+        shown = relay.run("route", domain, "--json", json_out=True)
+        said = judge.mta_sts(domain)
+        ours = shown["mta_sts"]["mode"] if shown.get("mta_sts") else None
+        found = re.search(r"'mode': '(\w+)'", said)
+        theirs = found[1] if found else None
+        assert (ours != theirs) == (rule in QUERY_DIFFERS), (rule, ours, said)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lib import mail
+from lib import finger, mail
 from lib.ports import MX_PORT
 from lib.relay import Relay
 from lib.scripted import EXTENSIONS, ScriptedServer
@@ -171,6 +171,31 @@ def test_row(world, row):
         assert not server.transactions and not server.said("MAIL|RCPT|DATA|BDAT"), server.commands
     if "REQUIRETLS" in row.extensions:
         assert "REQUIRETLS" in server.transactions[0].sender_parameters
+
+
+@pytest.fixture(scope="module")
+def judge(world):
+    made = finger.Judge(world.names, world.authority)
+    yield made
+    made.close()
+
+
+# Where Postfix decides otherwise, and why we don't.
+FINGER_DIFFERS = {
+    "insecure_mx_is_no_dane": "it takes TLSA of hosts in an MX answer that nobody signed (smtp_tls_dane_insecure_mx_policy); who can forge the MX "
+                              "can name a host of theirs, so that proves nothing (RFC 7672 2.2.1)",
+    "dane_malformed_is_unusable": "it panics on a record without data (Postfix 3.7)",
+}
+
+
+@pytest.mark.skipif(not finger.IS_POSSIBLE, reason="root, unbound, posttls-finger and a mount namespace are needed")
+@pytest.mark.parametrize("row", [row for row in ROWS if not row.header and ("dane" in row.rule or row.tlsa)], ids=lambda row: row.rule)
+def test_posttls_finger_agrees(world, judge, row):
+    name = world.relay.drop(f"finger-{row.rule}", mail.message(to=f"user@{row.domain}"))
+    event = world.relay.wait_event(None, 30, event=re.compile("^(delivered|deferred)$"), pickup=name)
+    ours = "refused" if event["event"] == "deferred" else "verified" if "dane, verified" in event.get("policy", "") else "encrypted"
+    theirs = judge.finger(row.domain, MX_PORT)
+    assert (finger.verdict(theirs) != ours) == (row.rule in FINGER_DIFFERS), (ours, event, theirs)
 
 
 def test_route_shows_the_policy_and_why(world):

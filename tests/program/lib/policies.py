@@ -9,8 +9,8 @@ from lib.ports import MX_PORT, loopback
 class PolicyServer:
     """`answers` maps a host to (status, content type, body, further headers)."""
 
-    def __init__(self):
-        self.address, self.port = loopback(), MX_PORT
+    def __init__(self, port=MX_PORT):
+        self.address, self.port = loopback(), port
         self.answers, self.contexts, self.asked = {}, {}, []
         self.posted = []  # (path, content type, body)
         outer = self
