@@ -19,7 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { THREADS = 4, HEADER_MEMORY = 32 * 1024, FILE_SIZE_MAX = 256 * 1024 };
+enum { THREADS = 16, HEADER_MEMORY = 32 * 1024, FILE_SIZE_MAX = 256 * 1024 };
 
 struct web {
     const struct config *config;

@@ -246,6 +246,24 @@ def test_a_key_is_remembered_over_a_restart(api):
     assert event["about"] == api.relay.events("taken")[0]["id"]
 
 
+def test_a_key_is_kept_over_a_restart(relay_to, make_aio):
+    """The web process forgets its keys with its end; the relay knows them: the same key is not sent again."""
+    server = make_aio()
+    web = Web(relay_to(server, {"web": web_config()}))
+    message = {"from": "a@b.test", "to": "c@d.test", "subject": "once"}
+    assert web.api("POST", "/v1/messages", message, {"Idempotency-Key": "order-4711"})[0] == 202
+    server.wait(1)
+    web.relay.stop()
+    web.relay.start()
+    web = Web(web.relay)
+    status, answer = web.api("POST", "/v1/messages", message, {"Idempotency-Key": "order-4711"})
+    assert status == 202
+    assert web.api("POST", "/v1/messages", {**message, "subject": "last"}, {"Idempotency-Key": "order-4712"})[0] == 202
+    subjects = [read_mail(envelope.original_content)["Subject"] for envelope in server.wait(2)]
+    web.relay.wait_empty()
+    assert sorted(subjects) == ["last", "once"] and len(server.envelopes) == 2
+
+
 BAD_FIELDS = [
     {}, {"to": "a@b.test"}, {"from": "a@b.test"}, {"from": "a@b.test", "to": "@"}, {"from": "a@b.test, c@d.test", "to": "a@b.test"},
     {"from": "a@b.test", "to": "a@b.test", "subject": "x\r\nBcc: e@f.test"}, {"from": "a@b.test", "to": "a@b.test", "headers": {}},
