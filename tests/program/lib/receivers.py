@@ -229,9 +229,18 @@ class PostfixReceiver(_Postfix):
 class PostfixPeer(_Postfix):
     """Relays what `sendmail` put in its drop folder to one host, once it is started."""
 
-    def __init__(self, host, port):
-        super().__init__(f"relayhost = [{host}]:{port}\ndisable_dns_lookups = yes", start=False)
+    def __init__(self, host, port, more=""):
+        super().__init__(f"relayhost = [{host}]:{port}\ndisable_dns_lookups = yes\n{more}", start=False)
         self.command("postfix", "check")
+
+    def set(self, setting):
+        """Changes a line of main.cf while it runs."""
+        self.command("postconf", "-e", setting)
+        self.command("postfix", "reload")
+
+    def wait_queued(self, count):
+        deferred = self.base / "spool" / "deferred"
+        wait_until(lambda: sum(path.is_file() for path in deferred.rglob("*")) >= count, 600, what="Postfix's deferred queue")
 
     def drop(self, recipient, content):
         subprocess.run(["/usr/sbin/sendmail", "-C", self.config, "-i", "-f", "a@b.test", recipient], input=content, check=True,
