@@ -4,6 +4,7 @@ import re
 import subprocess
 
 from lib import mail
+from lib.watch import wait_until
 
 READ = r"""
 use Sisimai; use JSON::PP;
@@ -33,8 +34,11 @@ def test_sisimai_reads_our_bounces(relay_to, make_server, corpora, tmp_path):
     relay = relay_to(server, {"delivery": {"tune": False}})  # three refusals of this kind in a row would make the site rest
     for number in range(len(wanted)):
         relay.drop(f"b{number}.eml", mail.message(to=f"r{number}@x.test"))
-    relay.wait_events("bounced", len(wanted), 30)
-    server.wait_transactions(len(wanted), 30)
+    # A few say 5xx of what passes ("too much mail"): replies.conf has them tried again.
+    wait_until(lambda: len(relay.events("bounced")) + len(relay.events("deferred")) == len(wanted), 30, what="all outcomes")
+    kept = {int(event["to"][1:].split("@")[0]) for event in relay.events("deferred")}
+    assert len(kept) <= len(wanted) // 10, kept
+    server.wait_transactions(len(wanted) - len(kept), 30)
     paths = []
     for transaction in server.transactions:
         path = tmp_path / f"{len(paths)}.eml"
@@ -45,6 +49,8 @@ def test_sisimai_reads_our_bounces(relay_to, make_server, corpora, tmp_path):
     read = {entry["recipient"]: entry for entry in json.loads(done.stdout)}
     reasons = 0
     for number, reply in enumerate(wanted):
+        if number in kept:
+            continue
         entry = read[f"r{number}@x.test"]
         status = re.search(r"5\.\d+\.\d+", reply)[0]
         assert entry["deliverystatus"] == status and entry["replycode"] == reply[:3], (reply, entry)
