@@ -131,6 +131,8 @@ static const struct row {
     {"A2: unshare", leave, SANDBOX_RELAY, SANDBOX_WRITE, DIED + SIGSYS},
     {"A2: io_uring", trap_door, SANDBOX_RELAY, SANDBOX_WRITE, ENOSYS},
     {"A2: a listener connects nowhere", connect_somewhere, SANDBOX_LISTENER, SANDBOX_DROP, ENOSYS},
+    {"A2: a listener that checks connects", connect_somewhere, SANDBOX_CHECKING_LISTENER, SANDBOX_DROP, ENOENT},
+    {"A1: a listener that checks can't read files", read_inside, SANDBOX_CHECKING_LISTENER, SANDBOX_DROP, EACCES},
     {"A2: the relay connects", connect_somewhere, SANDBOX_RELAY, SANDBOX_WRITE, ENOENT},
     {"A3: packet socket", raw_socket, SANDBOX_RELAY, SANDBOX_WRITE, ENOSYS},
     {"A3: raw IP socket", raw_inet, SANDBOX_RELAY, SANDBOX_WRITE, ENOSYS},

@@ -6,8 +6,9 @@ import pytest
 
 from lib import mail, verifiers
 from lib.listener import STRANGER, Talk, listener
-from lib.milters import ActionFilter, OpenDkim
+from lib.milters import ActionFilter, OpenDkim, Rspamd
 from lib.ports import free_port
+from lib.receivers import needs_root
 from test_inbound_auth import PLAIN, send, signer  # noqa: F401  (a fixture)
 
 CONTENT = (b"From: user@good.test\r\nTo: user@ours.test\r\nSubject:  hi\r\nX-Gone: 1\r\nX-Long: a\r\n\tb\r\nX-Gone: 2\r\n\r\n"
@@ -178,3 +179,12 @@ def test_what_opendkim_signs_is_signed_rightly(filtered, signer):  # noqa: F811
         assert talk.say(CONTENT.replace(b"\r\n..", b"\r\n...") + b".").startswith("250")
     got = sink.wait(1)[0].original_content
     assert verifiers.dkimpy(got, records) == [True]
+
+
+@pytest.mark.skipif(not needs_root(), reason="rspamd wants to be started by root")
+def test_rspamd_refuses_what_scanners_are_tested_with(filtered):
+    relay, port, sink = filtered([Rspamd()])
+    gtube = b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X\r\n"
+    assert re.match(r"55\d 5\.7\.1 .*gtube", send(port, PLAIN + gtube), re.I)
+    relay.wait_event("filtered", note="refused")
+    assert send(port, PLAIN).startswith("250") and len(sink.wait(1)) == 1

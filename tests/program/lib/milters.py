@@ -1,6 +1,9 @@
 """Filters that speak the milter protocol: opendkim, rspamd, and one on libmilter (python3-milter) that does what it is told."""
+import os
 import pathlib
 import shutil
+import signal
+import socket
 import subprocess
 import tempfile
 
@@ -80,7 +83,7 @@ class _Filter:
         with open(self.folder / "out", "wb") as out:
             self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
                                             **options)
-        wait_until(self._listens, 20, what="a filter that listens", check=self._check)
+        wait_until(self._listens, 60, what="a filter that listens", check=self._check)
         if self.path.exists():
             self.path.chmod(0o777)
 
@@ -88,14 +91,13 @@ class _Filter:
         assert self.process.poll() is None, (self.folder / "out").read_text()
 
     def _listens(self):
-        import socket
         family, place = (socket.AF_UNIX, str(self.path)) if self.socket.startswith("unix") else \
             (socket.AF_INET, ("127.0.0.1", self.port))
         with socket.socket(family) as probe:
             return probe.connect_ex(place) == 0
 
     def close(self):
-        self.process.kill()  # libmilter takes seconds to end by itself
+        os.killpg(self.process.pid, signal.SIGKILL)  # libmilter takes seconds to end by itself, rspamd has workers
         self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -129,3 +131,21 @@ class OpenDkim(_Filter):
             text += f"Mode s\nDomain {domain}\nSelector {selector}\nKeyFile {self.folder}/key.pem\nCanonicalization simple/simple\n"
         (self.folder / "conf").write_text(text)
         self.start("/usr/sbin/opendkim", "-f", "-x", self.folder / "conf")
+
+
+class Rspamd(_Filter):
+    """rspamd's proxy worker as a milter that scans by itself; without rules of its own but the test pattern for all scanners."""
+
+    def __init__(self, kind="inet"):
+        super().__init__(kind)
+        (self.folder / "conf").write_text(f"""
+options {{ pidfile = "{self.folder}/pid"; filters = ""; tempdir = "{self.folder}"; dns {{ nameserver = ["127.0.0.1:{free_port()}"]; }} }}
+logging {{ type = "console"; }}
+actions {{ reject = 15; add_header = 6; }}
+worker "rspamd_proxy" {{
+  bind_socket = "127.0.0.1:{self.port}"; milter = yes; count = 1; timeout = 20s;
+  upstream "local" {{ default = yes; self_scan = yes; }}
+}}
+""")
+        shutil.chown(self.folder, "_rspamd")
+        self.start("/usr/bin/rspamd", "-f", "-c", self.folder / "conf", "-u", "_rspamd", "-g", "_rspamd")
