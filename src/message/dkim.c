@@ -47,6 +47,13 @@ static bool hash_body(struct slice body, char ret_base64[48], struct error *erro
     return true;
 }
 
+static void add_name(struct buf *names, const char *name)
+{
+    if (names->size)
+        buf_append_byte(names, ':');
+    buf_append_text(names, name);
+}
+
 /* All of that name from the last to the first (RFC 6376 5.4.2), then once more where it is over-signed. */
 static void choose(struct dkim_signing *signing, const char *name, bool is_oversigned, struct buf *names, struct buf *fields)
 {
@@ -54,11 +61,11 @@ static void choose(struct dkim_signing *signing, const char *name, bool is_overs
         const struct header_field *field = &signing->header.fields[i - 1];
         if (!slice_equals_nocase(field->name, slice_of(name)))
             continue;
-        buf_printf(names, "%s%s", names->size ? ":" : "", name);
+        add_name(names, name);
         dkim_canon_field(DKIM_RELAXED, field->raw, fields);
     }
     if (is_oversigned)
-        buf_printf(names, "%s%s", names->size ? ":" : "", name);
+        add_name(names, name);
 }
 
 bool dkim_prepare(struct arena *arena, struct slice message, int64_t time_ms, struct dkim_signing *signing, struct error *error)
