@@ -92,7 +92,7 @@ wait
 OPENSMTPD = r"""
 printf '%s\n' 'listen on 127.0.0.1 port @local@' 'action "out" relay host smtp://@address@:@port@' \
     'match from any for any action "out"' >/etc/bench.conf
-chmod 600 /etc/bench.conf
+chmod 600 /etc/bench.conf; chmod 711 @spool@
 smtpd -d -f /etc/bench.conf >/outside/smtpd.log 2>&1 &
 n=0; until smtpctl show status >/dev/null 2>&1; do sleep 0.05; n=$((n + 1)); [ $n -lt 200 ]; done
 smtpctl pause mta >/dev/null
@@ -110,8 +110,13 @@ setpriv --reuid=mail --regid=mail --clear-groups nullmailer-send >/outside/send.
 PACKAGES = {"exim": ("exim4-daemon-light", "/var/spool/exim4", EXIM), "opensmtpd": ("opensmtpd", "/var/spool/smtpd", OPENSMTPD),
             "nullmailer": ("nullmailer", "/var/spool/nullmailer", NULLMAILER)}
 SUBMIT = r"""
-import smtplib, sys, pathlib
-client = smtplib.SMTP("127.0.0.1", int(sys.argv[1]))
+import smtplib, sys, pathlib, time
+for wait in range(100):
+    try:
+        client = smtplib.SMTP("127.0.0.1", int(sys.argv[1]))
+        break
+    except OSError:
+        time.sleep(0.1)
 for path in sorted(pathlib.Path("/outside/queue").iterdir()):
     sender, recipient, _, content = path.read_bytes().split(b"\n", 3)
     client.sendmail(sender.decode(), [recipient.decode()], content)
@@ -164,8 +169,8 @@ def packaged(name, count, runners=1):
 
 def _why(overlay, failures):
     said = (failures[0].stderr or b"").decode(errors="replace").strip() if failures else ""
-    log = overlay.base / "apt.log"
-    return (said or (log.read_text() if log.exists() else "it ended by itself"))[-300:]
+    logs = [path.read_text(errors="replace")[-300:] for name in ("smtpd.log", "apt.log") if (path := overlay.base / name).exists()]
+    return " / ".join([said[-300:], *logs[:1]]) or "it ended by itself"
 
 
 def all_peers(count):
