@@ -217,3 +217,15 @@ def test_a_full_lease_less_share_waits_until_the_file_rests(relay_to, make_serve
         os.fchmod(file.fileno(), 0o644)
     relay.wait_event("delivered", pickup="locked.eml")
     assert isinstance(path, pathlib.Path)
+
+
+def test_a_queue_that_is_loaded_at_once_opens_more_connections_as_they_prove_good(relay_to, make_sink):
+    """No new message comes that would do it: the window's growth itself must."""
+    sink = make_sink("--latency", "20")
+    relay = relay_to(sink, {"delivery": {"connections_per_site": 20}}, start=False)
+    for number in range(200):
+        relay.drop(f"m{number}.eml", mail.message(to=f"u{number}@x.test"))
+    relay.start()
+    sink.wait(200)
+    relay.wait_empty()
+    assert len(relay.events("connected")) > 5
