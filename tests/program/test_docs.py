@@ -4,7 +4,7 @@ import subprocess
 
 from lib.relay import BINARY, TREE
 
-TESTS_ONLY = {"libcmocka-dev", "libclang-rt-14-dev", "libgirepository1.0-dev"}
+TESTS_ONLY = {"libcmocka-dev", "libclang-rt-14-dev", "libgirepository1.0-dev", "libgmime-3.0-dev"}
 
 
 def test_every_key_is_in_the_manual():
