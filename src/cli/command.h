@@ -51,6 +51,8 @@ int command_lint(int argc, char **argv);
 int command_dkim(int argc, char **argv);
 int command_rehearse(int argc, char **argv);
 int command_route(int argc, char **argv);
+/* What would be done with mail for that domain, on stdout; `address` is for texts. An exit code. */
+int route_explain(const struct config *config, const char *address, struct slice domain, bool is_json);
 int command_explain(int argc, char **argv);
 int command_queue(int argc, char **argv);
 int command_suppress(int argc, char **argv);

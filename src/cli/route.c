@@ -2,6 +2,7 @@
 #include "cli/command.h"
 #include "cli/queue.h"
 #include "message/address.h"
+#include "os/clock.h"
 #include "os/control.h"
 #include "os/loop.h"
 #include "route/route.h"
@@ -109,6 +110,13 @@ static void print_login(const struct config *config, const struct route *route)
     json_decref(suspension);
 }
 
+/* How long the answers hold: the shortest TTL among them (route.h N8). */
+static int64_t ttl_of(const struct route *route)
+{
+    int64_t left_ms = route->expires_ms - clock_mono_ms();
+    return left_ms > 0 ? (left_ms + 999) / 1000 : 0;
+}
+
 static json_t *describe(const struct config *config, const char *address, const struct route *route)
 {
     static const char *const kinds[] = {"deliver", "wait", "fail", "deliver"};
@@ -130,6 +138,7 @@ static json_t *describe(const struct config *config, const char *address, const 
                                                        route->sts->id, "max_age", (json_int_t)route->sts->max_age_s));
     if (route->sts_problem)
         json_object_set_new(json, "mta_sts_problem", json_string(route->sts_problem));
+    json_object_set_new(json, "ttl_s", json_integer((json_int_t)ttl_of(route)));
     if (route->rule)
         json_object_set_new(json, "rule", json_string(route->rule->pattern));
     if (config_route_has_login(route->rule))
@@ -152,6 +161,9 @@ static void print_words(const struct config *config, const char *address, const 
         return;
     }
     printf("  source   %s%s%s\n", route->source, route->rule ? ", rule " : "", route->rule ? route->rule->pattern : "");
+    printf("  answers  %s, kept for %lld s\n", route->is_secure ? "validated by DNSSEC" : "not validated by DNSSEC", (long long)ttl_of(route));
+    if (route->host_count > 1)
+        printf("  order    %s\n", strcmp(route->source, "mx") == 0 ? "the lowest preference first, equals in turn" : "as the config has it");
     if (config_route_has_login(route->rule))
         print_login(config, route);
     if (route->sts)
@@ -165,7 +177,7 @@ static void print_words(const struct config *config, const char *address, const 
             route_address_text(&host->addresses[k], text, sizeof text);
             printf(" %s", text);
         }
-        printf("%s%s\n", host->problem ? ": " : "", host->problem ? host->problem : "");
+        printf("%s%s%s\n", host->is_secure ? " (DNSSEC)" : "", host->problem ? ": " : "", host->problem ? host->problem : "");
         if (host->problem)
             continue;
         route_tls(route, host, config, TLS_DEMAND_NONE, &policy);
@@ -174,7 +186,7 @@ static void print_words(const struct config *config, const char *address, const 
     }
 }
 
-static int look_up(const struct config *config, const char *address, struct slice domain, bool is_json)
+int route_explain(const struct config *config, const char *address, struct slice domain, bool is_json)
 {
     static const int codes[] = {[ROUTE_HOSTS] = EX_OK, [ROUTE_DEFERRED] = EX_TEMPFAIL, [ROUTE_FAILED] = EX_NOHOST,
                                 [ROUTE_LOCAL] = EX_OK};
@@ -217,7 +229,7 @@ int command_route(int argc, char **argv)
     int code = EX_DATAERR;
     if (strchr(argv[1], '@') ? address_parse(&arena, domain, &address, &error)
                              : address_domain(&arena, domain, &domain, &error))
-        code = look_up(config, argv[1], strchr(argv[1], '@') ? address.domain : domain, options.is_json);
+        code = route_explain(config, argv[1], strchr(argv[1], '@') ? address.domain : domain, options.is_json);
     else
         (void)command_fail("route", 0, "%s: %s", argv[1], error.text);
     arena_finish(&arena);
