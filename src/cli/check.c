@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "config/secrets.h"
 #include "config/sealer.h"
+#include "relay/oauth.h"
 
 #include "smtpd/smtpd.h"
 
@@ -70,6 +71,21 @@ static bool folders_are_safe(const struct config *config)
     return folder_is_private(config->root, "Badmail") && is_fine;
 }
 
+/* The relay starts without a token; its route waits for one. */
+static void warn_of_tokens(const struct config *config)
+{
+    for (size_t i = 0; i < config->route_count; i++) {
+        const struct config_route *route = &config->routes[i];
+        struct error error;
+        if (route->oauth.service == CONFIG_SERVICE_NONE || oauth_has_own_token(&route->oauth))
+            continue;
+        char *token = oauth_token_load(&route->oauth, &error);
+        if (!token)
+            printf("route \"%s\": warning: %s: see mailroot-login(1)\n", route->pattern, error.text);
+        secret_free(token);
+    }
+}
+
 int command_check(int argc, char **argv)
 {
     struct command_options options;
@@ -110,6 +126,7 @@ int command_check(int argc, char **argv)
         printf("%s\n", error.text);
     is_fine = check_folders(config, signer) && is_fine && signer && secrets;
     secrets_close(&secrets);
+    warn_of_tokens(config);
     signer_close(&signer);
     if (is_fine)
         printf("%s: ok\n", config->file ? config->file : "embedded defaults");

@@ -181,8 +181,8 @@ static void print_words(const struct config *config, const char *address, const 
         if (host->problem)
             continue;
         route_tls(route, host, config, TLS_DEMAND_NONE, &policy);
-        printf("           TLS %s (%s): %s\n", policy.is_barred ? "barred" : tls_level_name(&policy),
-               tls_source_name(policy.source), policy.why);
+        printf("           TLS %s (%s)%s: %s\n", policy.is_barred ? "barred" : tls_level_name(&policy), tls_source_name(policy.source),
+               host->is_implicit ? " from the first octet" : "", policy.why);
     }
 }
 

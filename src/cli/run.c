@@ -21,6 +21,7 @@
 #include "os/volume.h"
 #include "pickup/intake.h"
 #include "relay/relay.h"
+#include "relay/tls.h"
 
 #include <event2/event.h>
 #include <fcntl.h>
@@ -43,6 +44,7 @@ struct run {
     struct ids ids;
     struct signer *signer;
     struct secrets *secrets;
+    struct tls *tls;
     struct post *post;
     struct place place;
     struct node *node;          /* NULL: the queue is ours alone */
@@ -285,8 +287,9 @@ static bool start_all(struct run *run, struct error *error)
     if (run->receipts_fd < 0 && config->receipts.is_on)
         return false;
     struct relay_parts relay = {run->base, config, &run->ids, run->writer, run->post, run->log, &run->badmail,
-                                run->queue_dir, &run->place.store, run->node, run->receipts_fd, run->signer, run->secrets, false,
-                                &run->options->link};
+                                run->queue_dir, &run->place.store, run->node, run->receipts_fd, run->signer, run->secrets, run->tls,
+                                false, &run->options->link};
+    run->tls = NULL;
     run->relay = relay_start(&relay, error);
     if (!run->relay
         || !control_listen(run->base, run->control_path, relay_control, run->relay, &run->control, error))
@@ -339,7 +342,8 @@ static int relay_main(const struct command_options *options)
     identity_raise_limits();
     run.signer = signer_open(run.config, &error); /* while it may still read what is root's alone */
     run.secrets = run.signer && sealer_check(run.config, run.signer, &error) ? secrets_open(run.config, &error) : NULL;
-    if (!run.secrets || !place_find(run.config, &run.place, &error)
+    run.tls = run.secrets ? tls_open(run.config, &error) : NULL;
+    if (!run.tls || !place_find(run.config, &run.place, &error)
         || !identity_make_folders(run.config, &error) || !identity_become(run.config, &error)
         || !confine_relay(run.config, &error) || !start_all(&run, &error)) {
         /* A database that is away is no mistake of the config's: the supervisor tries again. */
@@ -355,6 +359,7 @@ static int relay_main(const struct command_options *options)
     signer_close(&run.signer);
     secrets_close(&run.secrets);
     place_forget(&run.place);
+    tls_close(&run.tls);
     config_destroy(&run.config);
     return run.exit_code;
 }

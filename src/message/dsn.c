@@ -227,7 +227,7 @@ static void put_recipient(const struct dsn *dsn, const struct dsn_recipient *rec
     put_field(dsn, out, "Remote-MTA: dns;", recipient->remote_mta);
     put_diagnostic(dsn, recipient, out);
     put_date(dsn, out, "Last-Attempt-Date:", recipient->last_attempt_ms);
-    if (report->action == DSN_DELAYED)
+    if (report->action == DSN_DELAYED && recipient->will_retry_until_ms)
         put_date(dsn, out, "Will-Retry-Until:", recipient->will_retry_until_ms);
 }
 

@@ -181,7 +181,7 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
         return NULL;
     }
     paces_load(relay);
-    relay->tls = tls_open(relay->config, error);
+    relay->tls = parts->tls ? parts->tls : tls_open(relay->config, error);
     relay->router = relay->tls && login_open_all(relay, error) ? router_create(parts->base, parts->config, error) : NULL;
     if (relay->router && !parts->is_rehearsal && !router_keep(relay->router, error)) {
         relay_destroy(&relay);

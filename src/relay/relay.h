@@ -29,6 +29,7 @@
 struct control_question;
 struct event_base;
 struct relay;
+struct tls;
 
 struct relay_parts { /* all stay in place while the relay lives */
     struct event_base *base;
@@ -44,6 +45,7 @@ struct relay_parts { /* all stay in place while the relay lives */
     int receipts_fd;                      /* folder of receipts; -1: there is none, whatever is wished */
     const struct signer *signer;          /* of notices; may be NULL */
     const struct secrets *secrets;        /* of routes (config/secrets.h) */
+    struct tls *tls;                      /* taken over; NULL: made here, of files that may be read by now */
     bool is_rehearsal;                    /* Y5 */
     const struct link_pair *link;         /* to the listener; NULL: there is none */
 };

@@ -163,7 +163,7 @@ static void defer(struct settle *settle, const struct store_recipient *recipient
         && now_ms - arrived_ms >= schedule->delay_notice_ms) {
         settlement->is_delay_noticed = true;
         struct store_settlement told = *settlement;
-        told.next_ms = expires_ms;
+        told.next_ms = attempt->is_kept ? 0 : expires_ms; /* what is kept has no end */
         add_notice(settle, DSN_DELAYED, recipient, attempt, &told);
     }
 }

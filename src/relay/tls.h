@@ -14,6 +14,7 @@
 #include <openssl/ssl.h>
 
 struct tls;
+/* Reads the config's files: before privileges are dropped the key may be root's alone. */
 MUST_USE struct tls *tls_open(const struct config *config, struct error *error);
 void tls_close(struct tls **tls);
 SSL_CTX *tls_context(struct tls *tls);

@@ -1,6 +1,5 @@
 """Smart hosts that want a user: Postfix with Dovecot's or Cyrus' SASL, and scripted servers for what those never do."""
 import base64
-import hashlib
 import json
 import pwd
 import re
@@ -132,6 +131,15 @@ def test_wrong_password_suspends_the_route_and_keeps_the_mail(relay_by, submissi
     secret(PASSWORD)
     relay.reload()
     assert relay.wait_event("delivered", pickup="m")["auth"] == "SCRAM-SHA-256"
+
+
+def test_a_notice_of_delay_names_no_end(relay_by, submission):
+    relay = relay_by(submission, {"auth_retry": "1s", "delay_notice": "100ms", "expire": "1h"}, password="canary-wrong-one")
+    relay.drop("m", mail.message())
+    notice = relay.wait_event("notice", note="delayed")
+    wait_until(lambda: relay.status()["messages"] == 2, 10, what="the notice in the queue")
+    text = relay.run("queue", "export", notice["id"], check=0).stdout.decode()
+    assert "Action: delayed" in text and "Will-Retry-Until" not in text
 
 
 def test_a_suspended_route_keeps_mail_beyond_its_expiry(relay_by, submission, secret):
@@ -339,7 +347,9 @@ def follow(url):
 
 def test_login_by_browser(oauth_relay, tokens, login):
     relay = oauth_relay(start=False)
+    assert "mailroot-login(1)" not in relay.run("check", "--no-dns", check=0).stdout.decode()
     shutil.rmtree(relay.token_file.parent)
+    assert "t.json: No such file or directory: see mailroot-login(1)" in relay.run("check", "--no-dns", check=0).stdout.decode()
     started = login(relay, "other", "--browser")
     url = started.line("^https://")
     assert "Thank you" in follow(url)
@@ -411,9 +421,11 @@ def test_wrong_certificate_gets_no_password(scripted, relay_by, authority):
     assert not server.said("EHLO")[1:], "nothing is said to a host that is not who it should be"
 
 
-def test_a_fingerprint_stands_in_for_the_name(scripted, relay_by, authority):
+@pytest.mark.parametrize("selector", [0, 1])
+def test_a_fingerprint_stands_in_for_the_name(scripted, relay_by, authority, selector):
+    """Of the certificate, or of its key."""
     self_signed = authority.certificate("whoever.test", self_signed=True)
-    digest = hashlib.sha256(authority.der(self_signed[0])).hexdigest()
+    digest = authority.tlsa(self_signed[0], 3, selector, 1).split()[-1]
     server = scripted("PLAIN", [TAKEN], certificate=self_signed)
     event = relay_by(server, {"tls": "fingerprint", "fingerprints": [digest]}).send("m", mail.message())
     assert event["auth"] == "PLAIN" and server.said("MAIL")[0].endswith("AUTH=<>")
@@ -546,8 +558,7 @@ def test_external_by_a_client_certificate(relay_by, certificate, authority, open
     open_things.append(server)
     readable = authority.folder / "client.pem"
     readable.write_text(open(file).read() + open(key).read())
-    shutil.chown(readable, RUNS_AS)
-    readable.chmod(0o600)
+    readable.chmod(0o600)  # root's: read before the relay becomes its user
     relay = relay_by(server, {"user": None, "password_file": None, "tls": "verify"},
                      {"delivery": {"tls_ca_file": str(authority.file), "tls_certificate": str(readable)}})
     relay.send("m", mail.message())
