@@ -15,7 +15,7 @@ const struct command command_table[] = {
     {"import-powermta", command_import_powermta, "a PowerMTA config turned into ours", "[config] [--root DIR]"},
     {"lint", command_lint, "what would be done with a message file, offline", "[--folder NAME] FILE..."},
     {"login", command_login, "consent for a route's mail at Microsoft 365 or Google", "m365|google|other [--route PATTERN] [--device|--browser]"},
-    {"queue", command_queue, "list, show, hold, release, retry, remove, reroute, export, repair", "VERB [ID...]"},
+    {"queue", command_queue, "list, show, hold, release, retry, remove, reroute, export, repair, move", "VERB [ID...]"},
     {"rehearse", command_rehearse, "the whole way of a message up to RCPT and then RSET, sending nothing", "[--folder NAME] [--timeout 2m] FILE..."},
     {"route", command_route, "where an address's mail would go, sending nothing", "ADDRESS"},
     {"run", command_run, "run the relay in the foreground", "[-c FILE] [-o KEY=VALUE...]"},

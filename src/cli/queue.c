@@ -30,7 +30,7 @@ static const struct {
     {"hold", queue_change, true},    {"release", queue_change, true},
     {"retry", queue_change, true},   {"remove", queue_change, true},
     {"reroute", queue_change, true}, {"export", queue_export, true},
-    {"repair", queue_repair, false},
+    {"repair", queue_repair, false}, {"move", queue_move, false},
 };
 
 static const struct option long_options[] = {
@@ -117,7 +117,7 @@ static bool request_read(int argc, char **argv, struct queue_request *request, s
             return false;
     if (optind == argc)
         return error_set(error, "a verb is expected: list, show, hold, release, retry, remove, "
-                                "reroute, export, repair");
+                                "reroute, export, repair, move");
     request->verb = argv[optind++];
     request->filter.now_ms = clock_wall_ms();
     return ids_read(request, argv + optind, (size_t)(argc - optind), error);
@@ -144,9 +144,12 @@ static bool request_check(const struct queue_request *request, bool wants_select
         return error_set(error, "--all and a condition exclude each other");
     if (is_reroute && !request->to)
         return error_set(error, "reroute: --to HOST[:PORT] is expected");
-    if (!is_reroute && request->to)
-        return error_set(error, "--to is for reroute");
-    if (request->to && !is_route(request->to))
+    bool is_move = strcmp(request->verb, "move") == 0;
+    if (!is_reroute && !is_move && request->to)
+        return error_set(error, "--to is for reroute and move");
+    if (is_move && (is_set || request->is_all || request->filter.limit || request->filter.is_inverted))
+        return error_set(error, "move: it takes the whole queue; no conditions are expected");
+    if (is_reroute && request->to && !is_route(request->to))
         return error_set(error, "--to: %s is not HOST or HOST:PORT", request->to);
     return true;
 }
@@ -237,8 +240,7 @@ static bool become_owner(const struct queue_request *request, struct error *erro
            || error_set_errno(error, "becoming the queue's owner");
 }
 
-/* The relay's own lock: as long as it is held no relay starts. -1 with an error. */
-static int lock_take(const struct queue_request *request, struct error *error)
+int queue_lock(const struct queue_request *request, struct error *error)
 {
     char path[sizeof request->place.dir + 8];
     (void)snprintf(path, sizeof path, "%s/lock", request->queue_dir);
@@ -251,7 +253,7 @@ static bool change_directly(struct queue_request *request, struct direct *direct
     struct config quiet = *request->config;
     struct store *store = NULL;
     quiet.events.is_stdout = false; /* that is ours */
-    int lock_fd = lock_take(request, error);
+    int lock_fd = queue_lock(request, error);
     if (lock_fd < 0)
         return false;
     direct->log = event_log_open(&quiet, error);
@@ -312,7 +314,7 @@ static int queue_repair(struct queue_request *request)
         || request->filter.is_inverted)
         return command_fail("queue", EX_USAGE,
                             "repair: it takes the whole queue; no conditions are expected");
-    int lock_fd = lock_take(request, &error);
+    int lock_fd = queue_lock(request, &error);
     if (lock_fd < 0)
         return command_fail("queue", EX_TEMPFAIL, "repair: %s", error.text);
     bool is_done = store_repair(request->queue_dir, &report, &error);

@@ -22,13 +22,16 @@ struct queue_request {
     struct store_filter filter; /* now_ms is set */
     bool is_all;                /* --all: a verb may go without a condition */
     bool is_json;
-    const char *to;             /* of reroute; NULL = not given, "" = the route is taken away */
+    const char *to;             /* of reroute and move; NULL = not given, "" = the route is taken away */
     struct arena arena;
 };
 
 int queue_list(struct queue_request *request);
 int queue_show(struct queue_request *request);
 int queue_export(struct queue_request *request);
+int queue_move(struct queue_request *request);
+/* The relay's own lock: as long as it is held no relay starts. -1 with an error. */
+MUST_USE int queue_lock(const struct queue_request *request, struct error *error);
 /* The store for reading; on failure says why and returns an exit code other than EX_OK. */
 MUST_USE int queue_open(const struct queue_request *request, struct store **ret_store);
 

@@ -108,6 +108,13 @@ static bool is_stale(struct pglink *link)
     return link->wait_count == 0 && poll(&watched, 1, 0) > 0 && !PQconsumeInput(link->connection);
 }
 
+/* Notices are for people at a prompt. */
+static void pass_over(void *arg, const char *text)
+{
+    (void)arg;
+    (void)text;
+}
+
 bool pglink_open(struct pglink *link, struct error *error)
 {
     if (link->connection && !is_stale(link))
@@ -127,6 +134,7 @@ bool pglink_open(struct pglink *link, struct error *error)
     link->connection = PQconnectdbParams(keys, values, 1);
     if (!link->connection)
         mem_exhausted(sizeof *link);
+    (void)PQsetNoticeProcessor(link->connection, pass_over, NULL);
     name_it(link);
     link->connects++;
     bool is_open = PQstatus(link->connection) == CONNECTION_OK ? set_up(link, &link->down)

@@ -130,6 +130,15 @@ void store_snapshot_end(struct store *store)
         store->engine->snapshot_end(store);
 }
 
+bool store_set_due(struct store *store, const struct store_recipient *recipient, int64_t next_ms, struct error *error)
+{
+    const struct store_engine *engine = store->engine;
+    struct store_change change = {STATE_QUEUED, next_ms, SLICE_NONE};
+    CHECK(store->is_in_transaction && next_ms >= 0);
+    return engine->change(store, recipient->message_id, recipient->number, &change, error)
+           && (!engine->changed || engine->changed(store, recipient->message_id, error));
+}
+
 bool store_is_shared(const struct store *store)
 {
     return !store->engine->load_due;

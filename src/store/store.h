@@ -193,6 +193,9 @@ MUST_USE bool store_body_write(const char *dir, uint64_t id, struct slice conten
 void store_body_remove(const char *dir, uint64_t id); /* one that no message will name */
 int store_body_open(const char *dir, uint64_t id, struct error *error);
 
+/* In a transaction: that recipient, which is held, is queued from then on, due at `next_ms`. */
+MUST_USE bool store_set_due(struct store *store, const struct store_recipient *recipient, int64_t next_ms, struct error *error);
+
 /* Saves what can be read of a damaged queue.db into a new one; the damaged file stays beside it under a new name.
  * `report` gets lines for people: what was saved, what was not. */
 MUST_USE bool store_repair(const char *dir, struct buf *report, struct error *error);

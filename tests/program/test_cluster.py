@@ -189,3 +189,36 @@ def test_primary_dies_and_the_standby_is_promoted(make_postgres, make_sink, make
     wait_drained(standby, nodes, 300)
     twice = check_ledger(sink, count, 12)
     print(f"{count} messages, {twice} sent twice")
+
+
+def test_queue_moves_to_the_database_and_back(make_postgres, make_relay, make_sink, make_node):
+    """Held and queued mail, small and large; a move that broke off behind any of its steps is taken up."""
+    database, sink = make_postgres(), make_sink()
+    relay = make_relay(everything_to(sink))
+    for number in range(30):
+        later = b"X-Deliver-At: 2099-01-01T00:00:00Z\r\n" if number % 2 else b""
+        relay.drop(f"{number}.eml", later + message(number) + (b"x" * 70 + b"\r\n") * (5000 if number == 1 else 1))
+    sink.wait(15)
+    relay.wait_event("done", count=15)
+    relay.run("queue", "move", "--to", database.url, check=75)  # it runs
+    relay.stop()
+    secret = database.url.replace("mailroot@", "mailroot:secret@")
+    assert b"seen by all" in relay.run("queue", "move", "--to", secret, check=64).stderr
+    # As if it had broken off when the first batch was committed there, marked: what is here goes, what is there is let go.
+    assert relay.run("queue", "move", "--to", database.url, "--json", check=0, json_out=True)["count"] == 15
+    assert relay.run("queue", "list", "--json", check=0, json_out=True) == []
+    assert database.number("SELECT count(*) FROM recipient WHERE state = 0 AND next_ms > 0") == 15
+    assert database.number("SELECT max(size) FROM message") == database.number("SELECT max(sum) FROM (SELECT sum(length(data)) FROM"
+                                                                              " content GROUP BY message) AS s")
+    database.sql("UPDATE recipient SET state = 5, next_ms = -1 - next_ms WHERE message IN (SELECT id FROM message ORDER BY id LIMIT 4)")
+    assert relay.run("queue", "move", "--to", database.url, "--json", check=0, json_out=True)["count"] == 4
+    assert database.number("SELECT count(*) FROM recipient WHERE state = 0 AND next_ms > 0") == 15
+    relay.configure(merge(everything_to(sink), {"store": database.url, "node": "a", "cluster": SHORT}))
+    assert relay.run("queue", "move", "--to", "sqlite", "--json", check=0, json_out=True)["count"] == 15
+    assert database.number("SELECT count(*) FROM message") == 0
+    relay.configure(everything_to(sink))
+    relay.start()
+    relay.run("queue", "retry", "--all", check=0)
+    sink.wait(30)
+    relay.wait_empty()
+    check_ledger(sink, 30, 0)

@@ -1,0 +1,260 @@
+#include "base/mem.h"
+#include "os/clock.h"
+#include "store/fixture.h"
+#include "store/fixture_server.h"
+#include "store/node.h"
+
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+struct ear { struct post *post; struct node *node; size_t claimed, first_due; bool is_fenced; };
+
+static void on_claimed(void *arg, struct queued *list, bool is_all)
+{
+    struct ear *ear = arg;
+    (void)is_all;
+    while (list) {
+        struct queued *queued = list;
+        list = queued->next;
+        ear->claimed++;
+        assert_int_equal(queued->recipient_count, 1);
+        assert_non_null(queued->content);
+        queued_destroy(&queued);
+    }
+}
+
+static void on_changed(void *arg, const uint64_t *ids, size_t count)
+{
+    (void)arg;
+    (void)ids;
+    (void)count;
+}
+
+static void on_shared(void *arg)
+{
+    (void)arg;
+}
+
+static void on_fenced(void *arg)
+{
+    ((struct ear *)arg)->is_fenced = true;
+}
+
+static void on_told(void *arg, bool is_error, const char *text)
+{
+    (void)arg;
+    (void)is_error;
+    (void)text;
+}
+
+/* Another name is another node. */
+static struct node *join(struct fixture *fixture, struct ear *ear, const char *name, const char *root)
+{
+    static struct store_place places[4];
+    static size_t next;
+    struct store_place *place = &places[next++ % COUNT_OF(places)];
+    *place = fixture->place;
+    place->owner = name;
+    ear->post = ear->post ? ear->post : post_create(&fixture->error);
+    struct node_parts parts = {place, root, 3000, 100, ear->post, on_claimed, on_changed, on_shared, on_fenced, on_told, ear};
+    ear->node = node_join(&parts, &fixture->error);
+    return ear->node;
+}
+
+static void leave(struct ear *ear)
+{
+    node_stop(ear->node);
+    post_run(ear->post);
+    node_leave(&ear->node);
+    post_destroy(&ear->post);
+}
+
+#define UNTIL(ear, condition) \
+    for (int64_t until_ms = clock_mono_ms() + 20000; !(condition);) { \
+        struct pollfd watched = {.fd = post_fd((ear)->post), .events = POLLIN}; \
+        assert_true(clock_mono_ms() < until_ms); \
+        (void)poll(&watched, 1, 50); \
+        post_run((ear)->post); \
+    }
+
+static void a_large_message_comes_back_from_its_parts(void **state)
+{
+    struct fixture *fixture = *state;
+    struct arena arena = {0};
+    struct store_message out;
+    size_t size = 3 * 1024 * 1024 + 17;
+    char *bytes = mem_alloc(size);
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = (char)(i * 31 + i / 4096);
+    struct store_message m = {.id = 9, .sender = SLICE("a@b"), .size = size, .content = {bytes, size}};
+    struct store_recipient to = {.message_id = 9, .address = SLICE("c@d"), .domain = SLICE("d")};
+    MUST(store_begin(fixture->store, &fixture->error));
+    MUST(store_add_message(fixture->store, &m, &to, 1, &fixture->error));
+    MUST(store_commit(fixture->store, &fixture->error));
+    assert_int_equal(fixture_server_number("SELECT count(*) FROM content"), 13);
+    MUST(store_read_message(fixture->store, &arena, 9, true, &out, &fixture->error));
+    assert_int_equal(out.content.size, size);
+    assert_memory_equal(out.content.data, bytes, size);
+    arena_finish(&arena);
+    free(bytes);
+}
+
+static void a_schema_for_newer_nodes_alone_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store *store;
+    fixture_server_execute("UPDATE mailroot SET version = 900"); /* additive: older ones go on */
+    MUST(store_open_at(&fixture->place, STORE_READER, &store, &fixture->error));
+    store_close(&store);
+    fixture_server_execute("UPDATE mailroot SET oldest = 900");
+    assert_false(store_open_at(&fixture->place, STORE_WRITER, &store, &fixture->error));
+    assert_non_null(strstr(fixture->error.text, "newer mailroot (schema 900"));
+}
+
+static void errors_and_names_show_no_password(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store *store;
+    struct store_place place = fixture->place;
+    place.url = "postgresql://nobody:sesame@127.0.0.1:1/x";
+    place.password = "hunter2";
+    place.timeout_ms = 500;
+    assert_false(store_open_at(&place, STORE_READER, &store, &fixture->error));
+    assert_null(strstr(fixture->error.text, "sesame"));
+    assert_null(strstr(fixture->error.text, "hunter2"));
+}
+
+/* L3: every connection is cut right behind the COMMIT, and right before it, again and again. What the store says is what is there. */
+static void a_commit_whose_answer_is_lost_is_looked_up(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ear ear = {0};
+    size_t committed = 0;
+    assert_non_null(join(fixture, &ear, "a", "r"));
+    store_join(fixture->store, ear.node);
+    /* The server ends the connection itself, in the middle of what it was sent: before the commit, or with it. */
+    fixture_server_execute(
+        "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid());"
+        " RETURN NULL; END $$");
+    for (uint64_t id = 1; id <= 6; id++) {
+        bool is_cut = id % 2 == 0;
+        if (is_cut)
+            fixture_server_execute("CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON message DEFERRABLE INITIALLY DEFERRED"
+                                   " FOR EACH ROW EXECUTE FUNCTION cut()");
+        MUST(store_begin(fixture->store, &fixture->error));
+        fixture_add(fixture, id, 1, 0);
+        bool is_committed = store_commit(fixture->store, &fixture->error);
+        committed += is_committed;
+        assert_int_equal(is_committed, fixture_server_number("SELECT count(*) FROM message") == (int64_t)committed
+                                           && fixture_has_message(fixture, id));
+        if (is_cut)
+            fixture_server_execute("DROP TRIGGER cut ON message");
+    }
+    assert_int_equal(fixture_server_number("SELECT count(*) FROM message"), (int64_t)committed);
+    assert_true(committed >= 3);
+    store_close(&fixture->store);
+    leave(&ear);
+}
+
+static void N4_a_node_that_was_taken_over_from_commits_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ear ear = {0};
+    assert_non_null(join(fixture, &ear, "a", "r"));
+    store_join(fixture->store, ear.node);
+    fixture_add_committed(fixture, 1, 1, 0);
+    fixture_server_execute("DELETE FROM node; UPDATE slot SET node = 0, batch = 0; UPDATE message SET node = 0");
+    struct store_settlement delivered = fixture_settlement(1, 0, STATE_DELIVERED);
+    MUST(store_begin(fixture->store, &fixture->error));
+    fixture_add(fixture, 2, 1, 0);
+    MUST(store_settle(fixture->store, &delivered, &fixture->error));
+    assert_false(store_commit(fixture->store, &fixture->error));
+    assert_non_null(strstr(fixture->error.text, "taken for dead"));
+    assert_int_equal(fixture_server_number("SELECT count(*) FROM message"), 1);
+    assert_int_equal(fixture_server_number("SELECT state FROM recipient"), STATE_QUEUED);
+    assert_false(node_may_send(ear.node));
+    UNTIL(&ear, ear.is_fenced);
+    store_close(&fixture->store);
+    leave(&ear);
+}
+
+static void two_living_nodes_can_not_share_a_name(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ear first = {0}, second = {0}, again = {0};
+    assert_non_null(join(fixture, &first, "a", "one"));
+    assert_null(join(fixture, &second, "a", "two"));
+    assert_non_null(strstr(fixture->error.text, "is named a, too"));
+    post_destroy(&second.post);
+    assert_non_null(join(fixture, &again, "a", "one")); /* the same folder: its earlier process is dead */
+    UNTIL(&first, first.is_fenced);
+    leave(&first);
+    leave(&again);
+}
+
+static void claims_take_what_is_due_once(void **state)
+{
+    static const bool none[NODE_BUCKETS];
+    struct fixture *fixture = *state;
+    struct ear ear = {0};
+    for (uint64_t id = 1; id <= 40; id++)
+        fixture_add_committed(fixture, id, 1, id <= 30 ? 1000 : INT64_MAX / 2);
+    assert_non_null(join(fixture, &ear, "a", "r"));
+    UNTIL(&ear, node_may_send(ear.node));
+    node_want(ear.node, 20, 1 << 20, none);
+    UNTIL(&ear, ear.claimed >= 20);
+    node_want(ear.node, 1000, 1 << 20, none);
+    UNTIL(&ear, ear.claimed >= 30);
+    assert_int_equal(ear.claimed, 30);
+    assert_int_equal(fixture_server_number("SELECT count(*) FROM message WHERE node <> 0"), 30);
+    leave(&ear); /* gives them back */
+    assert_int_equal(fixture_server_number("SELECT count(*) FROM message WHERE node <> 0"), 0);
+}
+
+static void N6_a_limit_is_divided_without_a_rest(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ear ears[3] = {{0}, {0}, {0}};
+    static const char *const names[] = {"a", "b", "c"};
+    for (size_t i = 0; i < 3; i++) {
+        assert_non_null(join(fixture, &ears[i], names[i], names[i]));
+        assert_true(i == 0 || !node_may_send(ears[i].node)); /* the others have not made room */
+        for (size_t k = 0; k <= i; k++) {
+            UNTIL(&ears[k], node_count(ears[k].node) == i + 1);
+            node_made_room(ears[k].node);
+        }
+        UNTIL(&ears[i], node_may_send(ears[i].node));
+    }
+    for (size_t limit = 0; limit < 12; limit++) {
+        size_t sum = 0;
+        for (size_t i = 0; i < 3; i++)
+            sum += node_share(ears[i].node, limit);
+        assert_int_equal(sum, limit);
+    }
+    for (size_t i = 0; i < 3; i++)
+        leave(&ears[i]);
+}
+
+#define SHARED(function) cmocka_unit_test_setup_teardown(function, fixture_open_shared, fixture_close)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SHARED(a_large_message_comes_back_from_its_parts),
+        SHARED(a_schema_for_newer_nodes_alone_is_refused),
+        SHARED(errors_and_names_show_no_password),
+        SHARED(a_commit_whose_answer_is_lost_is_looked_up),
+        SHARED(N4_a_node_that_was_taken_over_from_commits_nothing),
+        SHARED(two_living_nodes_can_not_share_a_name),
+        SHARED(claims_take_what_is_due_once),
+        SHARED(N6_a_limit_is_divided_without_a_rest),
+    };
+    return fixture_server_url() ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
+}
