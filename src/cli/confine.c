@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "cli/command.h"
 #include "sandbox/sandbox.h"
+#include "store/store.h"
 #include "smtpd/inbound.h"
 
 #include <stdio.h>
@@ -86,12 +87,19 @@ static bool enter(enum sandbox_role role, struct path_list *list, struct error *
     return is_done;
 }
 
+static void add_readable(void *arg, const char *path)
+{
+    add(arg, path, SANDBOX_READ);
+}
+
 bool confine_relay(const struct config *config, struct error *error)
 {
     struct path_list list = {0};
     if (!config->is_sandboxed)
         return true;
     list_writable(config, &list);
+    if (config->store)
+        store_url_files(config->store, add_readable, &list);
     list_readable(config, &list);
     return enter(SANDBOX_RELAY, &list, error);
 }

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { LOOK_MS = 200 };
 
@@ -23,6 +24,25 @@ void pglink_init(struct pglink *link, const struct store_place *place)
 {
     *link = (struct pglink){.place = place};
     (void)snprintf(link->name, sizeof link->name, "PostgreSQL");
+}
+
+void store_url_files(const char *url, void (*fn)(void *arg, const char *path), void *arg)
+{
+    static const char *const keys[] = {"passfile", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir", "servicefile"};
+    static const char *const usual[] = {".pgpass", ".postgresql"};
+    const char *home = getenv("HOME"), *passfile = getenv("PGPASSFILE");
+    char path[4096];
+    PQconninfoOption *options = PQconninfoParse(url, NULL);
+    for (const PQconninfoOption *option = options; option && option->keyword; option++)
+        for (size_t i = 0; option->val && i < COUNT_OF(keys); i++)
+            if (strcmp(option->keyword, keys[i]) == 0 && access(option->val, R_OK) == 0)
+                fn(arg, option->val);
+    PQconninfoFree(options);
+    if (passfile && access(passfile, R_OK) == 0)
+        fn(arg, passfile);
+    for (size_t i = 0; home && i < COUNT_OF(usual); i++)
+        if ((size_t)snprintf(path, sizeof path, "%s/%s", home, usual[i]) < sizeof path && access(path, R_OK) == 0)
+            fn(arg, path);
 }
 
 bool pglink_is_open(const struct pglink *link)

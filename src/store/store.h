@@ -123,6 +123,8 @@ typedef bool store_message_fn(void *arg, const struct store_message *message,
 MUST_USE bool store_open(const char *dir, enum store_mode mode, struct store **ret_store, struct error *error);
 MUST_USE bool store_open_at(const struct store_place *place, enum store_mode mode, struct store **ret_store,
                             struct error *error);
+/* The files that the database's library reads for that URL, if they are there: passwords, certificates. */
+void store_url_files(const char *url, void (*fn)(void *arg, const char *path), void *arg);
 void store_close(struct store **store);
 /* From any thread: store_select() and what a statement is reading end with an error. For a handle that is to be closed. */
 void store_stop(struct store *store);

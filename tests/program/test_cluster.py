@@ -1,6 +1,7 @@
 """Nodes that share a queue on PostgreSQL."""
 import collections
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -222,3 +223,26 @@ def test_queue_moves_to_the_database_and_back(make_postgres, make_relay, make_si
     sink.wait(30)
     relay.wait_empty()
     check_ledger(sink, 30, 0)
+
+
+def test_the_password_comes_from_a_file_and_is_shown_nowhere(make_postgres, make_sink, make_node, tmp_path):
+    database, sink = make_postgres(), make_sink()
+    database.sql("ALTER ROLE mailroot PASSWORD 'hunter2'")
+    rules = database.data / "pg_hba.conf"
+    rules.write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+    os.chown(rules, *[os.stat(database.data).st_uid, os.stat(database.data).st_gid])
+    database.process.send_signal(signal.SIGHUP)
+    secret = tmp_path / "password"
+    secret.write_text("hunter2\n")
+    secret.chmod(0o600)
+    node = make_node(database, sink, "a", {"cluster": {"password_file": str(secret)}})  # read before privileges are dropped
+    node.send("1.eml", message(1))
+    lines = b"".join(pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+                     for pid in subprocess.run(["pgrep", "-g", str(node.pid)], capture_output=True, text=True).stdout.split())
+    assert b"hunter2" not in lines
+    wrong = tmp_path / "wrong"
+    wrong.write_text("swordfish\n")
+    wrong.chmod(0o600)
+    done = node.run("status", "-o", f"cluster.password_file={wrong}")
+    assert b"password authentication failed" in done.stderr and b"swordfish" not in done.stderr
+    assert "hunter2" not in node.events_file.read_text() + node.stderr_text()

@@ -111,7 +111,9 @@ async function showStatus() {
     figure('oldest', status.oldest_ms ? length(status.now_ms - status.oldest_ms) : '–'),
     figure('delivered lately', last.delivered), figure('put off lately', last.deferred), figure('bounced lately', last.bounced, last.bounced > 0),
     figure('to Badmail lately', last.refused + last.badmail, last.refused + last.badmail > 0),
-    figure('connections', status.connections), figure('octets', size(status.octets)));
+    figure('connections', status.connections), figure('octets', size(status.octets)),
+    ...Object.entries(status.nodes || {}).map(([name, node]) => figure(`node ${name}`, `${node.claims} claimed, ${node.connections} connections`,
+      node.lease_ms < 0)));
 }
 
 async function showDestinations() {
