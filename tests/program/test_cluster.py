@@ -246,3 +246,58 @@ def test_the_password_comes_from_a_file_and_is_shown_nowhere(make_postgres, make
     done = node.run("status", "-o", f"cluster.password_file={wrong}")
     assert b"password authentication failed" in done.stderr and b"swordfish" not in done.stderr
     assert "hunter2" not in node.events_file.read_text() + node.stderr_text()
+
+
+def has_namespaces():
+    done = subprocess.run(["ip", "netns", "add", f"probe{os.getpid()}"], capture_output=True, check=False)
+    if done.returncode == 0:
+        subprocess.run(["ip", "netns", "del", f"probe{os.getpid()}"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+class Island:
+    """A network namespace with one cable to here, which can be cut."""
+
+    def __init__(self, number):
+        self.name, self.here, self.there = f"mr{os.getpid()}", f"10.213.{number}.1", f"10.213.{number}.2"
+        for words in (f"netns add {self.name}", f"link add {self.name}h type veth peer name {self.name}n netns {self.name}",
+                      f"addr add {self.here}/24 dev {self.name}h", f"link set {self.name}h up",
+                      f"-n {self.name} addr add {self.there}/24 dev {self.name}n", f"-n {self.name} link set {self.name}n up",
+                      f"-n {self.name} link set lo up"):
+            subprocess.run(["ip", *words.split()], check=True)
+
+    def cut(self):
+        subprocess.run(["ip", "link", "set", f"{self.name}h", "down"], check=True)
+
+    def mend(self):
+        subprocess.run(["ip", "link", "set", f"{self.name}h", "up"], check=True)
+
+    def close(self):
+        subprocess.run(["ip", "netns", "del", self.name], check=False)
+
+
+make_island = maker(Island)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not has_namespaces(), reason="no network namespaces here")
+def test_node_that_is_cut_off_stops_before_others_take_over(make_postgres, make_sink, make_node, make_island):
+    """Its cable is cut: it says that its lease is over before its claims are free; when it is mended it joins anew."""
+    island = make_island(1 + os.getpid() % 250)
+    database, sink = make_postgres(address="0.0.0.0"), make_sink("--latency", "5", address=island.here)
+    limit = {"delivery": {"connections_per_site": 12}}
+    url = f"postgresql://mailroot@{island.here}:{database.port}/postgres"
+    other = make_node(url, sink, "a", limit)
+    island_node = make_node(url, sink, "b", limit, start=False)
+    island_node.wrapper = ["ip", "netns", "exec", island.name]
+    island_node.start()
+    drop_many([other, island_node], 400)
+    sink.wait(100)
+    island.cut()
+    over = island_node.wait_event("error", 20, reason=re.compile("the lease is over"))
+    taken = other.wait_event("warning", 20, reason=re.compile("node b has not renewed"))
+    assert over["time"] < taken["time"]
+    wait_until(lambda: database.number("SELECT count(*) FROM message WHERE node = 0") == 0, 60, what="the other's work")
+    island.mend()
+    island_node.wait_event("started", 30, count=2)
+    wait_drained(database, [other, island_node])
+    check_ledger(sink, 400, 12)
