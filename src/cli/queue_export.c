@@ -11,6 +11,7 @@
 #include "cli/queue.h"
 
 #include "message/envelope.h"
+#include "store/policy.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -74,7 +75,21 @@ static void put_sender(struct buf *out, const struct store_message *m)
         buf_append_text(out, " BODY=8BITMIME");
     if (m->flags & MESSAGE_SMTPUTF8)
         buf_append_text(out, " SMTPUTF8");
+    if (m->flags & MESSAGE_REQUIRETLS)
+        buf_append_text(out, " REQUIRETLS");
     buf_append_text(out, "\r\n");
+}
+
+/* RFC 2852, as xlines.c reads it. */
+static void put_deliver_by(struct buf *out, const struct store_message *m)
+{
+    struct policy policy;
+    policy_read(m->policy, &policy);
+    if (!policy.by_ms)
+        return;
+    buf_append_text(out, "X-Deliver-By: ");
+    put_time(out, policy.by_ms);
+    buf_printf(out, ";%c%s\r\n", policy.is_by_return ? 'R' : 'N', policy.is_by_traced ? "T" : "");
 }
 
 static void put_receiver(struct buf *out, struct arena *arena, const struct store_recipient *r)
@@ -138,6 +153,7 @@ static bool put_envelope(struct buf *out, struct arena *arena, const struct stor
     for (size_t i = 0; i < count; i++)
         if (is_open(&recipients[i]))
             put_receiver(out, arena, &recipients[i]);
+    put_deliver_by(out, m);
     put_export(out, m);
     for (size_t i = 0; i < count; i++)
         put_history(out, is_open(&recipients[i]) ? "X-Mailroot-Attempt" : "X-Mailroot-Done",

@@ -253,7 +253,7 @@ bool envelope_is_private_field(struct slice name)
         {"Bcc", 3}, {"Resent-Bcc", 10}, {"Return-Path", 11}, {"X-Sender", 8}, {"X-Receiver", 10},
         {"X-CreatedBy", 11}, {"X-HeloDomain", 12}, {"X-ExtendedProps", 15}, {"X-ExtendedMessageProps", 22},
         {"X-EndOfInjectedXHeaders", 23}, {"X-Source", 8}, {"X-SourceIPAddress", 17}, {"X-Envid", 7},
-        {"X-Job", 5}, {"X-Virtual-MTA", 13}, {"X-Schedule", 10}, {"X-Deliver-At", 12}, {"X-Mailroot-Export", 17},
+        {"X-Job", 5}, {"X-Virtual-MTA", 13}, {"X-Schedule", 10}, {"X-Deliver-At", 12}, {"X-Deliver-By", 12}, {"X-Mailroot-Export", 17},
         {"X-Mailroot-Attempt", 18}, {"X-Mailroot-Done", 15}, {"X-Mailroot-Accepted", 19}, {"X-Mailroot-Hold", 15},
         {"X-Idempotency-Key", 17},
     };

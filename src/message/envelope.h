@@ -12,6 +12,7 @@
  * E6  a bad recipient among good ones is reported in `rejected`, not silently left out; none good: refused
  * E7  other dialects' lines: x-envid, x-job, x-virtual-mta, x-schedule (PowerMTA), X-Deliver-At (RFC 3339),
  *     X-Idempotency-Key (at most ENVELOPE_KEY_SIZE_MAX octets; pickup/prepare.h O1),
+ *     X-Deliver-By (RFC 3339, then ";R" or ";N", then "T" or nothing: RFC 2852's by-value with a moment in it),
  *     X-Priority/Importance/X-MSMail-Priority for the queue's priority only, never removed from the message
  * E8  X-Mailroot-Accepted: submission | relay says that our own listener took it from the network: the content is exactly as
  *     it came. It counts only in a file that is the relay's user's own (options.is_own_file); anybody else's is passed over
@@ -66,6 +67,8 @@ struct envelope {
     bool is_held;          /* E9 */
     bool is_block_ended;   /* E4: what follows the block is the exact message */
     int64_t deliver_at_ms; /* X-Deliver-At as Unix time, 0 = at once */
+    int64_t deliver_by_ms; /* X-Deliver-By: TIME;R or N, T behind it (RFC 2852); 0 = whenever */
+    bool is_by_return, is_by_traced; /* R: not after it; N: a notice then. T */
     struct slice once_key; /* X-Idempotency-Key, absent if none */
     const char *dialect;   /* "plain", "iis", "dotnet", "exchange-replay", "powermta"…: static text */
 };

@@ -111,6 +111,8 @@ static void refusals_say_line_and_expectation(void **state)
         {"X-Sender: a@b@c\nX-Receiver: q@y\n\n", "line 1: X-Sender: "},
         {"X-Sender: <a@b> RET=SOME\nX-Receiver: q@y\n\n", "line 1: X-Sender: parameter RET=SOME can't be read"},
         {"X-Deliver-At: tomorrow\nFrom: a@x\nTo: b@y\n\n", "line 1: X-Deliver-At: a time as in"},
+        {"X-Deliver-By: 2026-11-24T04:18:00Z\nFrom: a@x\nTo: b@y\n\n", "line 1: X-Deliver-By: a time and R or N"},
+        {"X-Deliver-By: 2026-11-24T04:18:00Z;RX\nFrom: a@x\nTo: b@y\n\n", "line 1: X-Deliver-By: a time and R or N"},
         {"From: a@x\nTo: a@x,b@x,c@x,d@x,e@x,f@x,g@x,h@x,i@x,j@x,k@x\n\n", "line 2: To: more than 10 addresses"},
         {"From: a@x\nTo: b@y\n\none\n-------------------------------------------------------------------------------\n"
          "From: c@x\nTo: d@y\nDate: now\n\ntwo\n", "not one message: a log of Django"},

@@ -289,6 +289,19 @@ static bool read_key_line(struct reading *reading, const struct header_field *fi
     return true;
 }
 
+/* "2026-11-25T17:00:00Z;RT": RFC 2852's by-value with a moment in place of an interval. */
+static bool read_by_line(struct reading *reading, const struct header_field *field)
+{
+    struct envelope *envelope = reading->envelope;
+    struct slice mode = slice_trim(field->value);
+    struct slice time = slice_cut(&mode, ';');
+    envelope->is_by_traced = mode.size == 2 && (mode.data[1] | 0x20) == 't';
+    envelope->is_by_return = mode.size && (mode.data[0] | 0x20) == 'r';
+    bool is_mode = mode.size == (envelope->is_by_traced ? 2U : 1U) && (envelope->is_by_return || (mode.data[0] | 0x20) == 'n');
+    return (is_mode && envelope_time_parse(time, &envelope->deliver_by_ms))
+           || error_set(reading->error, "line %zu: X-Deliver-By: a time and R or N as in 2026-11-24T04:18:00Z;R was expected", field->line);
+}
+
 static bool read_block_end(struct reading *reading, const struct header_field *field)
 {
     uint64_t octets;
@@ -322,6 +335,7 @@ static const struct x_line {
     {{"X-Receiver", 10}, read_receiver_line, false},
     {{"X-Envid", 7}, read_envid_line, false},
     {{"X-Deliver-At", 12}, read_time_line, true},
+    {{"X-Deliver-By", 12}, read_by_line, true},
     {{"X-Idempotency-Key", 17}, read_key_line, true},
     {{"X-EndOfInjectedXHeaders", 23}, read_block_end, false},
     {{"X-Mailroot-Accepted", 19}, read_accepted_line, false},

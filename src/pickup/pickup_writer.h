@@ -38,6 +38,7 @@ struct submission {
     struct slice ret, envid, auth;   /* absent if not given; envid and auth are xtext */
     bool is_8bit, is_smtputf8, is_requiretls; /* BODY=8BITMIME, SMTPUTF8, REQUIRETLS */
     struct slice deliver_at;         /* RFC 3339: not before; absent: at once */
+    struct slice deliver_by;         /* X-Deliver-By's value; absent: whenever */
     const struct submission_recipient *recipients; /* none: the relay finds them in the header */
     size_t recipient_count;
     enum submission_origin origin;

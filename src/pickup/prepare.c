@@ -362,12 +362,14 @@ struct queued *prepare_queued(struct arena *arena, const struct config *config, 
             .next_ms = schedule_first(config, from->address.domain, due_ms, envelope->sender.text.size == 0),
         };
     }
+    const struct policy times = {.released_ms = due_ms > about->time_ms ? due_ms : 0, .by_ms = envelope->deliver_by_ms,
+                                 .is_by_return = envelope->is_by_return, .is_by_traced = envelope->is_by_traced};
     struct store_message message = {
         .id = about->id, .arrived_ms = about->time_ms, .sender = envelope->sender.text,
         .envid = envelope->envid, .auth = envelope->auth, .ret = envelope->ret,
         .flags = flags_of(prepared), .priority = envelope->priority, .pickup_name = about->name,
         .owner = about->owner, .message_id = prepared->facts.message_id,
-        .subject = prepared->facts.subject, .policy = policy_words(arena, folder, due_ms > about->time_ms ? due_ms : 0), .size = prepared->content.size,
+        .subject = prepared->facts.subject, .policy = policy_words(arena, folder, &times), .size = prepared->content.size,
         .header_size = prepared->facts.header_size,
         .is_in_file = prepare_is_in_file(config, prepared),
     };

@@ -8,7 +8,7 @@ static bool is_clean(struct slice text)
 bool submission_check(const struct submission *submission, struct error *error)
 {
     const struct slice texts[] = {submission->sender, submission->ret, submission->envid, submission->auth,
-                                  submission->deliver_at, submission->once_key};
+                                  submission->deliver_at, submission->deliver_by, submission->once_key};
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         if (!slice_is_absent(texts[i]) && !is_clean(texts[i]))
             return error_set(error, "a line end in the sender or a parameter");
@@ -61,6 +61,8 @@ void submission_put_envelope(struct buf *out, const struct submission *submissio
     }
     if (!slice_is_absent(submission->deliver_at))
         buf_printf(out, "X-Deliver-At: %.*s\r\n", SLICE_FMT(submission->deliver_at));
+    if (!slice_is_absent(submission->deliver_by))
+        buf_printf(out, "X-Deliver-By: %.*s\r\n", SLICE_FMT(submission->deliver_by));
     if (origins[submission->origin])
         buf_printf(out, "X-Mailroot-Accepted: %s\r\n", origins[submission->origin]);
     if (!slice_is_absent(submission->hold))

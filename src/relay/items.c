@@ -83,6 +83,20 @@ static bool is_suppressed(struct item *item, unsigned recipient)
     return true;
 }
 
+/* RFC 2852: what its sender doesn't want delivered any more goes back. */
+static bool is_too_late(struct item *item, unsigned recipient)
+{
+    if (!item->policy.is_by_return || clock_wall_ms() < item->policy.by_ms)
+        return false;
+    char time[25], text[100];
+    clock_rfc3339(item->policy.by_ms, time);
+    (void)snprintf(text, sizeof text, "not delivered by %s, as its sender wished (DELIVERBY)", time);
+    struct attempt attempt = {.kind = RESULT_FAILED, .stage = "deliver-by", .status = SLICE("5.4.7"), .text = slice_of(text),
+                              .connect_ms = -1, .transaction_ms = -1};
+    settle_add(settle_gathered(item), recipient, &attempt);
+    return true;
+}
+
 void item_start(struct relay *relay, struct queued *queued)
 {
     struct item *item = mem_alloc(sizeof *item);
@@ -98,7 +112,7 @@ void item_start(struct relay *relay, struct queued *queued)
     }
     HASH_ADD(hh, relay->items, id, sizeof item->id, item);
     for (size_t i = 0; i < queued->recipient_count; i++) {
-        if (is_suppressed(item, (unsigned)i))
+        if (is_suppressed(item, (unsigned)i) || is_too_late(item, (unsigned)i))
             continue;
         struct lookup *lookup = mem_alloc(sizeof *lookup);
         *lookup = (struct lookup){item, (unsigned)i};

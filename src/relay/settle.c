@@ -157,10 +157,14 @@ static void defer(struct settle *settle, const struct store_recipient *recipient
                                 : schedule_next(schedule, settlement->attempts, now_ms, expires_ms, relay_random(settle->relay));
     if (settle->item->policy.window.size && window_parse(settle->item->policy.window, &window, NULL))
         settlement->next_ms = window_next(&window, settlement->next_ms);
+    int64_t by_ms = settle->item->policy.by_ms;
+    if (by_ms > now_ms && by_ms < settlement->next_ms)
+        settlement->next_ms = by_ms;
+    bool is_by_over = by_ms && !settle->item->policy.is_by_return && now_ms >= by_ms; /* RFC 2852: N wants to know */
     if (settlement->next_ms < settle->next_ms)
         settle->next_ms = settlement->next_ms;
-    if (!is_null && !recipient->is_delay_noticed && schedule->delay_notice_ms
-        && now_ms - arrived_ms >= schedule->delay_notice_ms) {
+    bool is_late = is_by_over || (schedule->delay_notice_ms && now_ms - arrived_ms >= schedule->delay_notice_ms);
+    if (!is_null && !recipient->is_delay_noticed && is_late) {
         settlement->is_delay_noticed = true;
         struct store_settlement told = *settlement;
         told.next_ms = attempt->is_kept ? 0 : expires_ms; /* what is kept has no end */

@@ -92,6 +92,18 @@ static bool content_for_hop(struct connection *c, struct smtp_result *result, st
     return true;
 }
 
+/* RFC 2852 4: what is left of the time; absent where none was set. R and nothing left: item_start() sees to that, a second later. */
+static struct slice by_of(struct connection *c)
+{
+    const struct policy *policy = &c->job->item->policy;
+    if (!policy->by_ms)
+        return SLICE_NONE;
+    long long seconds = (policy->by_ms - clock_wall_ms()) / 1000;
+    if (policy->is_by_return && seconds < 1)
+        seconds = 1;
+    return arena_printf(&c->arena, "%lld;%c%s", seconds, policy->is_by_return ? 'R' : 'N', policy->is_by_traced ? "T" : "");
+}
+
 /* What goes to our own, or over a socket of this machine, keeps its sender. */
 static struct slice sender_of(struct connection *c)
 {
@@ -117,7 +129,7 @@ static void fill_transaction(struct connection *c)
         .auth = message->auth, .body_size = c->content.size,
         .is_8bit = (message->flags & MESSAGE_8BIT) && c->converted.size == 0,
         .is_smtputf8 = message->flags & MESSAGE_SMTPUTF8, .is_rehearsal = c->relay->parts.is_rehearsal,
-        .is_requiretls = message->flags & MESSAGE_REQUIRETLS,
+        .by = by_of(c), .is_requiretls = message->flags & MESSAGE_REQUIRETLS,
         .recipients = recipients, .recipient_count = c->job->count,
     };
 }

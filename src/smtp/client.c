@@ -102,6 +102,10 @@ static void put_mail(struct smtp_client *client, const struct smtp_transaction *
         buf_append_text(out, " SMTPUTF8");
     if (transaction->is_requiretls && (client->offers & SMTP_REQUIRETLS))
         buf_append_text(out, " REQUIRETLS");
+    if ((client->offers & SMTP_DELIVERBY) && transaction->by.size) {
+        buf_append_text(out, " BY=");
+        put_checked(out, transaction->by);
+    }
     if ((client->offers & SMTP_DSN) && transaction->ret)
         buf_printf(out, " RET=%s", transaction->ret);
     if ((client->offers & SMTP_DSN) && transaction->envid.size) {

@@ -42,7 +42,7 @@
 enum smtp_extension { /* bits */
     SMTP_PIPELINING = 1, SMTP_SIZE = 2, SMTP_8BITMIME = 4, SMTP_SMTPUTF8 = 8, SMTP_CHUNKING = 16,
     SMTP_ENHANCEDSTATUSCODES = 32, SMTP_DSN = 64, SMTP_STARTTLS = 128, SMTP_AUTH = 256, SMTP_LIMITS = 512,
-    SMTP_REQUIRETLS = 1024,
+    SMTP_REQUIRETLS = 1024, SMTP_DELIVERBY = 2048,
 };
 
 enum smtp_tls { SMTP_TLS_NEVER, SMTP_TLS_MAY, SMTP_TLS_MUST };
@@ -88,6 +88,7 @@ struct smtp_transaction { /* the driver's; stays in place until settled */
     size_t body_size;         /* octets of the canonical message, unstuffed */
     bool is_8bit, is_smtputf8;
     bool is_rehearsal;        /* T9 */
+    struct slice by;          /* BY= value, absent if none; sent only where DELIVERBY is offered (RFC 2852) */
     bool is_requiretls;       /* RFC 8689: only to a server that offers it under TLS */
     struct smtp_recipient *recipients;
     size_t recipient_count;

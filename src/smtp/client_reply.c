@@ -136,7 +136,7 @@ static const struct { struct slice word; unsigned extension; } keywords[] = {
     {{"PIPELINING", 10}, SMTP_PIPELINING}, {{"SIZE", 4}, SMTP_SIZE},         {{"8BITMIME", 8}, SMTP_8BITMIME},
     {{"SMTPUTF8", 8}, SMTP_SMTPUTF8},      {{"CHUNKING", 8}, SMTP_CHUNKING}, {{"DSN", 3}, SMTP_DSN},
     {{"ENHANCEDSTATUSCODES", 19}, SMTP_ENHANCEDSTATUSCODES},                 {{"STARTTLS", 8}, SMTP_STARTTLS},
-    {{"LIMITS", 6}, SMTP_LIMITS},          {{"REQUIRETLS", 10}, SMTP_REQUIRETLS},
+    {{"LIMITS", 6}, SMTP_LIMITS},          {{"REQUIRETLS", 10}, SMTP_REQUIRETLS}, {{"DELIVERBY", 9}, SMTP_DELIVERBY},
 };
 
 static void read_limits(struct smtp_client *client, struct slice words) /* RFC 9422 */

@@ -174,7 +174,7 @@ static void on_ehlo(struct server *server, struct slice argument)
     server->phase = PHASE_READY;
     server->is_esmtp = true;
     buf_printf(&server->output,
-               "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-DSN\r\n"
+               "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-DSN\r\n250-DELIVERBY\r\n"
                "250-ENHANCEDSTATUSCODES\r\n",
                options->host, (unsigned long long)options->message_size);
     if (options->is_tls_offered && !server->is_secured)

@@ -1,6 +1,6 @@
 /* server: the listener's side of SMTP as a pure machine; bytes and times in, bytes and actions out.
  *   RFC 5321, 1870 (SIZE), 1985 (ETRN), 2034, 2920 (PIPELINING), 3030 (CHUNKING), 3207 (STARTTLS), 3461 (DSN), 4954 (AUTH),
- *   4865 (FUTURERELEASE), 6152, 6531 (SMTPUTF8), 8689 (REQUIRETLS), 9422 (LIMITS)
+ *   2852 (DELIVERBY), 4865 (FUTURERELEASE), 6152, 6531 (SMTPUTF8), 8689 (REQUIRETLS), 9422 (LIMITS)
  *
  *   NEW --EHLO--> READY --MAIL--> MAIL --RCPT--> RCPT --DATA--> content --CRLF "." CRLF--> STORE --> READY
  *                                                     --BDAT--> BDAT (content)   --LAST--> STORE --> READY

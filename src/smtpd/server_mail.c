@@ -102,6 +102,24 @@ static const char *on_holduntil(struct server *server, struct slice value)
     return slice_is_absent(value) || !envelope_time_parse(value, &until_ms) ? bad_value : hold(server, until_ms);
 }
 
+/* RFC 2852 4: by-time;by-mode[by-trace]. From here on it is a moment, so that no stay anywhere is forgotten. */
+static const char *on_by(struct server *server, struct slice value)
+{
+    struct slice mode = value;
+    struct slice digits = slice_cut(&mode, ';');
+    bool is_negative = slice_starts(digits, SLICE("-")), is_signed = is_negative || slice_starts(digits, SLICE("+"));
+    char time[25];
+    uint64_t seconds;
+    digits = slice_from(digits, is_signed);
+    bool is_return = mode.size && (mode.data[0] | 0x20) == 'r', is_notice = mode.size && (mode.data[0] | 0x20) == 'n';
+    bool is_mode = (is_return || is_notice) && (mode.size == 1 || (mode.size == 2 && (mode.data[1] | 0x20) == 't'));
+    if (!is_mode || digits.size > 9 || !slice_to_u64(digits, &seconds) || (is_return && (is_negative || seconds == 0)))
+        return bad_value;
+    clock_rfc3339(server->now_ms + (is_negative ? -1 : 1) * (int64_t)seconds * 1000, time);
+    server->transaction.submission.deliver_by = arena_printf(&server->transaction.arena, "%s;%.*s", time, SLICE_FMT(mode));
+    return NULL;
+}
+
 static struct submission_recipient *recipient(struct server *server)
 {
     return &server->transaction.recipients[server->transaction.submission.recipient_count];
@@ -128,6 +146,7 @@ static const struct parameter mail_parameters[] = {
     {{"SIZE", 4}, on_size}, {{"BODY", 4}, on_body},   {{"SMTPUTF8", 8}, on_smtputf8},
     {{"RET", 3}, on_ret},   {{"ENVID", 5}, on_envid}, {{"AUTH", 4}, on_auth},
     {{"REQUIRETLS", 10}, on_requiretls}, {{"HOLDFOR", 7}, on_holdfor}, {{"HOLDUNTIL", 9}, on_holduntil},
+    {{"BY", 2}, on_by},
 };
 static const struct parameter rcpt_parameters[] = {{{"NOTIFY", 6}, on_notify}, {{"ORCPT", 5}, on_orcpt}};
 

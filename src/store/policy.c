@@ -25,18 +25,31 @@ static void put_folder(struct buf *out, const struct folder_conf *conf)
         buf_printf(out, " receipts=%d", conf->receipts);
 }
 
-struct slice policy_words(struct arena *arena, const struct folder_conf *conf, int64_t released_ms)
+struct slice policy_words(struct arena *arena, const struct folder_conf *conf, const struct policy *times)
 {
     struct buf out = {0};
-    if (!conf && !released_ms)
+    if (!conf && !times->released_ms && !times->by_ms)
         return SLICE_NONE;
     if (conf)
         put_folder(&out, conf);
-    if (released_ms)
-        buf_printf(&out, "%sreleased=%lld", out.size ? " " : "", (long long)released_ms);
+    if (times->released_ms)
+        buf_printf(&out, "%sreleased=%lld", out.size ? " " : "", (long long)times->released_ms);
+    if (times->by_ms)
+        buf_printf(&out, "%sby=%lld;%c%s", out.size ? " " : "", (long long)times->by_ms, times->is_by_return ? 'R' : 'N',
+                   times->is_by_traced ? "T" : "");
     struct slice words = arena_copy(arena, buf_slice(&out));
     buf_finish(&out);
     return words;
+}
+
+static void read_by(struct slice mode, struct policy *policy)
+{
+    uint64_t number;
+    if (!slice_to_u64(slice_cut(&mode, ';'), &number))
+        return;
+    policy->by_ms = (int64_t)number;
+    policy->is_by_return = slice_starts(mode, SLICE("R"));
+    policy->is_by_traced = mode.size == 2;
 }
 
 void policy_read(struct slice words, struct policy *ret_policy)
@@ -54,6 +67,8 @@ void policy_read(struct slice words, struct policy *ret_policy)
             ret_policy->window = value;
         else if (slice_equals(name, SLICE("released")) && slice_to_u64(value, &number))
             ret_policy->released_ms = (int64_t)number;
+        else if (slice_equals(name, SLICE("by")))
+            read_by(value, ret_policy);
         else if (slice_equals(name, SLICE("receipts")))
             ret_policy->receipts = slice_equals(value, SLICE("1"));
     }

@@ -1,7 +1,7 @@
 /* policy: what the folder that a message was dropped in says of it, for as long as the message lives: the words of the column
  * message.policy.
  *
- *   folder=shop source=newsletter window=Mon-Fri/08:00-18:00 receipts=1 released=1795795200000
+ *   folder=shop source=newsletter window=Mon-Fri/08:00-18:00 receipts=1 released=1795795200000 by=1795795300000;RT
  *
  * They are worked out once, when the message is taken: a folder.conf that changes or goes later doesn't change what is queued. */
 #ifndef MR_STORE_POLICY_H
@@ -14,11 +14,13 @@ struct policy {              /* slices of the words; absent: nothing is said */
     struct slice sources;    /* names of source sections, parted by commas */
     struct slice window;     /* config/window.h */
     int receipts;            /* -1: as the config */
+    int64_t by_ms;           /* RFC 2852: to be delivered by then; 0: whenever */
+    bool is_by_return, is_by_traced;
     int64_t released_ms;     /* it was held back until then (X-Deliver-At): what it may take counts from there; 0: it wasn't */
 };
 
-/* Absent where nothing is to be said; no folder is NULL. In the arena. */
-struct slice policy_words(struct arena *arena, const struct folder_conf *conf, int64_t released_ms);
+/* Absent where nothing is to be said; no folder is NULL; of `times` released_ms and by count. In the arena. */
+struct slice policy_words(struct arena *arena, const struct folder_conf *conf, const struct policy *times);
 void policy_read(struct slice words, struct policy *ret_policy);
 
 #endif

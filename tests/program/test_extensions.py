@@ -87,6 +87,64 @@ def test_strangers_hold_nothing(relay_to, make_aio, users):
         assert talk.codes("MAIL FROM:<a@x.test> HOLDFOR=5") == [555]
 
 
+# ---- DELIVERBY: RFC 2852 ----
+
+@pytest.mark.parametrize("value, code", [("60;R", 250), ("+60;rt", 250), ("-60;N", 250), ("0;N", 250), ("60;X", 501), ("60", 501), ("60;", 501),
+                                         ("60;RTX", 501), ("-1;R", 501), ("0;R", 501), ("1234567890;R", 501), ("a;R", 501), ("", 501)])
+def test_by_is_read_as_its_rfc_says(relay_to, make_aio, value, code):
+    config, ports = listener(tls=False)
+    relay_to(make_aio(), config)
+    with Talk(ports["mail"], STRANGER) as talk:
+        talk.say("EHLO me")
+        assert "250-DELIVERBY" in talk.lines
+        assert talk.codes(f"MAIL FROM:<a@x.test> BY={value}") == [code]
+
+
+@pytest.mark.parametrize("extensions", [(*EXTENSIONS, "DELIVERBY"), EXTENSIONS], ids=["offered", "not_offered"])
+def test_what_is_left_of_the_time_goes_along_where_it_is_offered(relay_to, make_server, extensions):
+    config, ports = listener(tls=False)
+    server = make_server(extensions=extensions)
+    relay_to(server, config)
+    with Talk(ports["mail"]) as talk:
+        talk.say("EHLO me")
+        submit(talk, "BY=100;NT")
+    given = re.search(r"\bBY=(\d+);NT\b", server.wait_transactions()[0].sender_parameters)
+    assert bool(given) == ("DELIVERBY" in extensions)
+    assert not given or 60 < int(given[1]) <= 100
+    assert b"deliver-by" not in server.transactions[0].content.lower()
+
+
+def test_what_is_late_goes_back_or_is_told(relay_to, make_server):
+    config, ports = listener(tls=False)
+    server = make_server([("RCPT TO:<user@ours", "450 4.2.0 later")])
+    relay = relay_to(server, merge(config, {"queue": {"retry_first": "1h", "retry_second": "1h"}}))
+    with Talk(ports["mail"]) as talk:
+        talk.say("EHLO me")
+        late, told = submit(talk, "BY=2;R"), submit(talk, "BY=2;N")
+    for name in (late, told):
+        first = relay.wait_event("deferred", pickup=name)
+        assert first["next"] < zulu(10)  # not in an hour: the moment it is to be delivered by
+    bounced = relay.wait_event("bounced", pickup=late)
+    assert bounced["status"] == "5.4.7" and bounced["stage"] == "deliver-by" and bounced["time"] >= first["next"][:19]
+    relay.wait_event("deferred", count=2, pickup=told)
+    notices = {event["note"]: event for event in relay.wait_events("notice", 2)}
+    assert set(notices) == {"failed", "delayed"}
+    content = b"".join(transaction.content for transaction in server.wait_transactions(2))
+    assert b"Action: failed" in content and b"Status: 5.4.7" in content and b"Action: delayed" in content
+
+
+def test_an_export_keeps_what_was_asked_of_it(relay_to, make_server):
+    config, ports = listener()
+    relay = relay_to(make_server(), config)  # it has no TLS: all waits
+    with Talk(ports["tls"], tls=True) as talk:
+        talk.say("EHLO me")
+        name = submit(talk, "REQUIRETLS BY=3600;RT")
+    waits = relay.wait_event("deferred", pickup=name)
+    text = relay.run("queue", "export", waits["id"], check=0).stdout
+    assert re.match(rb"X-Sender: <a@x\.test> .*REQUIRETLS\r\n", text)
+    assert re.search(rb"^X-Deliver-By: \d{4}-\d\d-\d\dT[\d:.]+Z;RT\r$", text, re.M)
+
+
 # ---- REQUIRETLS: RFC 8689 ----
 
 @pytest.fixture

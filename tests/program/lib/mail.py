@@ -5,7 +5,7 @@ import re
 ADDED = {b"received", b"date", b"message-id", b"from", b"to"}
 REMOVED = re.compile(rb"(?:bcc|resent-bcc|return-path|x-sender|x-receiver|x-createdby|x-helodomain|x-extendedprops"
                      rb"|x-extendedmessageprops|x-endofinjectedxheaders|x-source|x-sourceipaddress|x-envid|x-job"
-                     rb"|x-virtual-mta|x-schedule|x-deliver-at)$", re.I)
+                     rb"|x-virtual-mta|x-schedule|x-deliver-at|x-deliver-by)$", re.I)
 
 
 def message(sender="app@sender.test", to="user@example.test", subject="test", body="hello\r\n", more="", end="\r\n"):
