@@ -116,9 +116,9 @@ static bool is_false(struct slice value)
 
 /* ---- names ---- */
 
-static bool put_domain(struct import *import, struct buf *out, const char *name, const char *key)
+static bool put_domain(struct import *import, struct buf *out, const char *name, unsigned id, const char *key)
 {
-    struct slice value = import_value(import, name, 0), domain;
+    struct slice value = import_value(import, name, id), domain;
     struct error error;
     if (value.size == 0)
         return false;
@@ -459,8 +459,10 @@ void import_config(struct import *import, struct buf *out)
     buf_append_text(out, ". mailroot check reads it.\n\n");
     if (import->root)
         buf_printf(out, "root = \"%s\"\n", import->root);
-    (void)put_domain(import, out, "FullyQualifiedDomainName", "hostname");
-    (void)put_domain(import, out, "DefaultDomain", "default_domain");
+    (void)put_domain(import, out, "FullyQualifiedDomainName", 0, "hostname");
+    (void)put_domain(import, out, "DefaultDomain", 0, "default_domain");
+    if (!is_false(import_value(import, "DoMasquerade", 0)))
+        (void)put_domain(import, out, "MasqueradeDomain", 36912, "sender.masquerade_domain");
     for (size_t i = 0; i < COUNT_OF(numbers); i++)
         put_number(import, out, &numbers[i], "");
     put_retries(import, out);

@@ -61,6 +61,14 @@ def test_a_server_is_chosen_by_its_number():
     assert "there are: 1 2" in run("import-iis", METABASE, "--server", "3", code=65).stderr
 
 
+def test_the_masquerade_domain_is_taken_unless_it_is_off(tmp_path):
+    for more, is_taken in (("", True), (' DoMasquerade="FALSE"', False)):
+        (tmp_path / "x.xml").write_text('<configuration><IIsSmtpServer Location="/LM/SmtpSvc/1" MasqueradeDomain="shown.example"'
+                                        f'{more}/></configuration>')
+        config = run("import-iis", tmp_path / "x.xml").stdout
+        assert ('sender.masquerade_domain = "shown.example"' in config) is is_taken
+
+
 @pytest.mark.parametrize("content,expected", [
     (b"", "no element found"), (b"not xml", "line 1"), (b"<configuration/>", "nothing below /LM/SmtpSvc"),
     (b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><x>&a;</x>', "a document type is refused"),
