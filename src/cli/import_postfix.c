@@ -115,7 +115,7 @@ static void put_time(struct import *import, struct buf *out, const char *name, c
     if (!slice_to_u64(digits, &n) || seconds == 0 || n > 30 * 86400 / seconds || (n == 0 && strcmp(key, "queue.delay_notice") != 0))
         import_remark(out, name, value, "a time of up to 30 days was expected, left out");
     else
-        buf_printf(out, "%s = %llus  # %s\n", key, (unsigned long long)(n * seconds), name);
+        buf_printf(out, "%s = %llus  # %s\n", key, (unsigned long long)n * seconds, name);
 }
 
 static void put_listener(struct import *import, struct buf *out)

@@ -235,7 +235,7 @@ int command_login(int argc, char **argv)
         if (strcmp(argv[i], "--route") == 0 && i + 1 < argc)
             pattern = argv[++i];
         else if (strcmp(argv[i], "--device") == 0 || strcmp(argv[i], "--browser") == 0)
-            way = argv[i][2];
+            way = (unsigned char)argv[i][2];
         else if (!service && argv[i][0] != '-')
             service = argv[i];
         else

@@ -164,6 +164,7 @@ struct config {
         char *users;                 /* file of name:hash lines; NULL = none */
         char *pam;                   /* service that judges other users' passwords; NULL = none. Neither: no AUTH */
         char *tls_cert, *tls_key;    /* PEM files; NULL = no TLS; key NULL = in the same file */
+        bool is_open_relay;          /* relay_networks may be everybody */
         bool is_auth_in_clear;       /* AUTH without TLS, from loopback alone */
         int connections_max, connections_per_client, connections_per_minute, messages_per_minute;
         int messages_per_connection, recipients, errors, writers;

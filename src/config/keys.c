@@ -113,6 +113,7 @@ const struct config_key config_keys[] = {
     {"smtp.pam", KEY_TEXT, AT(smtp.pam), 0, 0, NULL, NULL},
     {"smtp.tls_cert", KEY_TEXT, AT(smtp.tls_cert), 0, 0, NULL, NULL},
     {"smtp.tls_key", KEY_TEXT, AT(smtp.tls_key), 0, 0, NULL, NULL},
+    {"smtp.open_relay", KEY_BOOL, AT(smtp.is_open_relay), 0, 0, "false", NULL},
     {"smtp.auth_without_tls", KEY_BOOL, AT(smtp.is_auth_in_clear), 0, 0, "false", NULL},
     {"smtp.connections", KEY_INT, AT(smtp.connections_max), 1, 100000, "5000", NULL},
     {"smtp.connections_per_client", KEY_INT, AT(smtp.connections_per_client), 0, 100000, "50", NULL},

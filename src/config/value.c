@@ -248,7 +248,7 @@ size_t value_distance(const char *a, const char *b)
     size_t width = strnlen(b, NAME_MAX_COMPARED);
     for (size_t k = 0; k <= width; k++)
         row[k] = k;
-    for (size_t i = 0; a[i] && i < NAME_MAX_COMPARED; i++) {
+    for (size_t i = 0; i < NAME_MAX_COMPARED && a[i]; i++) {
         size_t corner = row[0];
         row[0] = i + 1;
         for (size_t k = 1; k <= width; k++) {

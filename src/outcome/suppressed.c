@@ -149,7 +149,7 @@ static int open_locked(struct suppressed *s, struct error *error)
 static void put_line(struct buf *out, const struct suppression *entry)
 {
     buf_printf(out, "+%s\t%lld\t%s\t", entry->address, (long long)entry->added_ms, entry->class);
-    for (size_t i = 0; entry->words[i] && i < WORDS_SIZE_MAX; i++)
+    for (size_t i = 0; i < WORDS_SIZE_MAX && entry->words[i]; i++)
         buf_append_byte(out, (unsigned char)entry->words[i] < 0x20 ? ' ' : entry->words[i]);
     buf_append_byte(out, '\n');
 }

@@ -144,7 +144,7 @@ static void put_text(struct w3c_log *log, struct slice text)
         buf_append_byte(out, '-');
     for (size_t i = 0; i < text.size && i < QUERY_SIZE_MAX; i++) {
         unsigned char c = (unsigned char)text.data[i];
-        bool parts = c == partings[log->format][0];
+        bool parts = text.data[i] == partings[log->format][0];
         buf_append_byte(out, c == ' ' ? '+' : c < 0x20 || c == 0x7f || parts ? '?' : (char)c);
     }
 }

@@ -57,6 +57,18 @@ static bool networks_load(const char *key, const struct config_list *list, struc
     return true;
 }
 
+/* An open relay is found within hours and blocked everywhere; a slip of the pen should not make one. */
+static bool is_everybody_meant(const struct config *config, const struct policy_networks *relay, struct error *error)
+{
+    for (size_t i = 0; i < relay->count && !config->smtp.is_open_relay; i++) {
+        const struct policy_network *network = &relay->items[i];
+        if (network->bits == 0 || (network->bits == 96 && IN6_IS_ADDR_V4MAPPED(&network->address)))
+            return error_set(error, "smtp.relay_networks: \"%s\" is everybody, which makes an open relay: name the networks, or set "
+                                    "smtp.open_relay = true if nobody from outside can connect", config->smtp.relay_networks.items[i]);
+    }
+    return true;
+}
+
 /* The networks among a route's etrn_clients; "user:NAME" are looked for in the list itself. */
 static bool queue_load(const struct config_route *rule, struct policy_queue *ret_queue, struct error *error)
 {
@@ -97,7 +109,7 @@ bool policy_load(const struct config *config, struct policy *ret_policy, struct 
             return false;
         }
     }
-    if (queues_load(config, ret_policy, error))
+    if (is_everybody_meant(config, &ret_policy->relay, error) && queues_load(config, ret_policy, error))
         return true;
     policy_finish(ret_policy);
     return false;

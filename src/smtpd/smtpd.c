@@ -29,7 +29,8 @@ static bool load_tls(struct smtpd *smtpd, struct error *error)
         return true;
     smtpd->tls = SSL_CTX_new(TLS_server_method());
     if (!smtpd->tls || SSL_CTX_use_certificate_chain_file(smtpd->tls, config->smtp.tls_cert) != 1
-        || SSL_CTX_use_PrivateKey_file(smtpd->tls, key, SSL_FILETYPE_PEM) != 1) {
+        || SSL_CTX_use_PrivateKey_file(smtpd->tls, key, SSL_FILETYPE_PEM) != 1
+        || SSL_CTX_check_private_key(smtpd->tls) != 1) { /* a key of another kind than the certificate's passes the first two */
         const char *reason = ERR_reason_error_string(ERR_peek_last_error());
         ERR_clear_error();
         return error_set(error, "smtp.tls_cert: %s: %s", config->smtp.tls_cert, reason ? reason : "can't be used");

@@ -89,11 +89,11 @@ bool store_fail(struct sqlite *store, struct error *error)
     for (size_t i = 0; i < COUNT_OF(advices); i++)
         if ((code & 0xff) == advices[i].code)
             advice = advices[i].advice;
-    if ((code & 0xff) != SQLITE_CORRUPT && system_errno)
+    if ((code & 0xff) != SQLITE_CORRUPT && system_errno && strerrordesc_np(system_errno))
         cause = strerrordesc_np(system_errno);
     struct error text;
     (void)error_set(&text, "%s: %s (%d%s%s)%s%s", store->file, sqlite3_errmsg(store->db), code,
-                    *cause ? ", " : "", cause ? cause : "", advice ? ": " : "",
+                    *cause ? ", " : "", cause, advice ? ": " : "",
                     advice ? advice : "");
     if (store->base.is_in_transaction && !store->is_failed) {
         store->is_failed = true;

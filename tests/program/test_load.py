@@ -1,6 +1,6 @@
 """Attacks by load: the rest keeps flowing, and memory stays within what the config allows.
 
-Numbers are small by default. MAILROOT_LOAD=full runs 10,000 slow clients, 100,000 waiting messages and a million files (an
+Numbers are small by default. LOAD=full runs 10,000 slow clients, 100,000 waiting messages and a million files (an
 hour, and a program built without sanitizers: MAILROOT names it)."""
 import os
 import re
@@ -16,7 +16,7 @@ from lib.ports import loopback
 from lib.relay import BINARY
 from lib.watch import wait_until
 
-IS_FULL = os.environ.get("MAILROOT_LOAD") == "full"
+IS_FULL = os.environ.get("LOAD") == "full"
 IS_SANITIZED = "libasan" in subprocess.run(["ldd", BINARY], capture_output=True, text=True, check=False).stdout
 CLIENTS = 9000 if IS_FULL else 300
 WAITING = 100_000 if IS_FULL else 1500
