@@ -123,13 +123,14 @@ def test_two_relays_that_point_at_each_other_stop_with_one_notice(make_relay, ma
 
 def test_a_full_accept_queue_is_worked_off(relay_to, make_aio):
     """More clients than it is told of while it is stopped: each has its greeting afterwards, or its 421; nobody waits for ever."""
-    config, ports = listener(tls=False, connections=CLIENTS // 2)
+    count = min(CLIENTS, 3500)  # what the kernel keeps for a program that does not accept
+    config, ports = listener(tls=False, connections=count // 2)
     relay = relay_to(make_aio(), config)
     os.killpg(relay.pid, signal.SIGSTOP)
-    talks = [Talk(ports["mail"], greeting=False) for _ in range(CLIENTS)]
+    talks = [Talk(ports["mail"], greeting=False) for _ in range(count)]
     os.killpg(relay.pid, signal.SIGCONT)
     greetings = [(talk.reply() or "")[:3] for talk in talks]
-    assert greetings.count("220") == CLIENTS // 2 and greetings.count("421") == CLIENTS - CLIENTS // 2
+    assert greetings.count("220") == count // 2 and greetings.count("421") == count - count // 2
     for talk in talks:
         talk.close()
     wait_until(lambda: Talk(ports["mail"]).greeting.startswith("220"), 20, what="a free place")

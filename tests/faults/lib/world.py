@@ -1,4 +1,5 @@
 """One Mailroot of its own, and a relay that runs on it under the shim until all is drained, or until it is killed."""
+import contextlib
 import json
 import os
 import pathlib
@@ -142,7 +143,7 @@ class World:
         if self.names() or self.names("Pickup/.taken"):
             return False
         try:
-            with sqlite3.connect(f"file:{self.root}/Queue/queue.db?mode=ro", uri=True, timeout=0.2) as queue:
+            with contextlib.closing(sqlite3.connect(f"file:{self.root}/Queue/queue.db?mode=ro", uri=True, timeout=0.2)) as queue:
                 return queue.execute("SELECT count(*) FROM message").fetchone()[0] == 0
         except sqlite3.Error:
             return False
@@ -199,7 +200,7 @@ class World:
     def queued(self):
         """(message, number) of what is in the queue."""
         try:
-            with sqlite3.connect(f"file:{self.root}/Queue/queue.db?mode=ro", uri=True) as queue:
+            with contextlib.closing(sqlite3.connect(f"file:{self.root}/Queue/queue.db?mode=ro", uri=True)) as queue:
                 return queue.execute("SELECT message, number FROM recipient WHERE state IN (0, 5)").fetchall()
         except sqlite3.Error:
             return []
