@@ -435,6 +435,8 @@ void sqlite_rollback(struct store *base)
     /* Some errors (disk full, I/O) have made SQLite roll back by itself. */
     if (!sqlite3_get_autocommit(store->db)) {
         int result = sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+        if (result == SQLITE_NOMEM && !sqlite3_get_autocommit(store->db))
+            mem_exhausted(0); /* nothing of it is durable; the next start sees nothing of it */
         CHECK(result == SQLITE_OK || sqlite3_get_autocommit(store->db));
     }
     store->base.is_in_transaction = false;
