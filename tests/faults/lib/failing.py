@@ -94,7 +94,9 @@ def submit(world, tag):
         except (OSError, smtplib.SMTPException):
             if time.monotonic() > end:
                 raise Stuck(f"nobody took {token}\n{world.tail()}") from None
-            if world.orders["failed"]:
+            if world.process.poll() == os.EX_TEMPFAIL:
+                world.come_up()  # as what runs it would
+            elif world.orders["failed"]:
                 time.sleep(0.05)
                 if time.monotonic() > end - ROUND_S + HELD_S:
                     world.orders["is_failing"] = 0
