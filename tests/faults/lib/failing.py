@@ -96,6 +96,8 @@ def submit(world, tag):
                 raise Stuck(f"nobody took {token}\n{world.tail()}") from None
             if world.process.poll() == os.EX_TEMPFAIL:
                 world.come_up()  # as what runs it would
+            elif world.process.poll() is not None:
+                raise Stuck(f"the supervisor ended with {world.process.returncode}\n{world.tail()}") from None
             elif world.orders["failed"]:
                 time.sleep(0.05)
                 if time.monotonic() > end - ROUND_S + HELD_S:
@@ -127,6 +129,7 @@ class FailingWorld(World):
 
     def come_up(self):
         self.orders.write(clock_scale=20)
+        self.end_all()
         self.start()
         if not self.wait_for(lambda: self.status() is not None and self.is_listening(), 30):
             raise Stuck("it did not come up\n" + self.tail())
@@ -139,6 +142,19 @@ class FailingWorld(World):
             "LD_PRELOAD": before,
             "ASAN_OPTIONS": "abort_on_error=1:use_sigaltstack=0:verify_asan_link_order=0:detect_leaks=1:handle_abort=1",
             "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1", **more})
+
+    def end_all(self):
+        """Also what an earlier supervisor left: it would answer for the one that is only starting."""
+        if not self.process:
+            return
+        group = self.process.pid
+        self.kill()
+        while True:
+            try:
+                os.killpg(group, signal.SIGKILL)
+                time.sleep(0.002)
+            except ProcessLookupError:
+                return
 
     def is_listening(self):
         try:
