@@ -259,8 +259,11 @@ static void commit_batch(struct writer *writer)
         int64_t from_ns = now_ns();
         bool is_committed = commit(writer, &error);
         writer->commit_ns += (now_ns() - from_ns - writer->commit_ns) / 4;
-        settle_batch(writer, batch, is_committed, &error);
-        return;
+        /* A shared queue finds out at its commit what one job did wrong (G2). */
+        if (is_committed || count < 2 || !store_is_shared(writer->store)) {
+            settle_batch(writer, batch, is_committed, &error);
+            return;
+        }
     }
     while (batch) {
         struct writer_job *next = batch->next;

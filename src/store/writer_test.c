@@ -1,6 +1,7 @@
 #include "store/writer.h"
 
 #include "store/fixture.h"
+#include "store/fixture_server.h"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -69,7 +70,7 @@ static void G1_G2_G4_a_job_that_fails_fails_alone(void **state)
     struct writer_counts counts = writer_counts(writer);
     assert_int_equal(counts.jobs, JOBS);
     writer_stop(&writer);
-    must(store_open(fixture->dir, STORE_WRITER, &fixture->store, &fixture->error), &fixture->error);
+    must(store_open_at(&fixture->place, STORE_WRITER, &fixture->store, &fixture->error), &fixture->error);
     for (size_t i = 0; i < JOBS; i++)
         assert_int_equal(fixture_has_message(fixture, i + 1), !jobs[i].is_refused);
     post_destroy(&post);
@@ -92,8 +93,33 @@ static void stopping_commits_what_waits(void **state)
     writer_stop(&writer);
     post_run(post);
     assert_int_equal(done_count, COUNT_OF(jobs));
-    must(store_open(fixture->dir, STORE_WRITER, &fixture->store, &fixture->error), &fixture->error);
+    must(store_open_at(&fixture->place, STORE_WRITER, &fixture->store, &fixture->error), &fixture->error);
     assert_int_equal(fixture_messages(fixture), COUNT_OF(jobs));
+    post_destroy(&post);
+}
+
+/* Here the refusal comes with the commit: an id that is there already. */
+static void G2_what_the_database_refuses_fails_alone(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    static struct test_job jobs[JOBS];
+    size_t done_count = 0;
+    fixture_add_committed(fixture, 17, 1, 0);
+    struct post *post = post_create(&error);
+    struct writer *writer = writer_start(&fixture->place, NULL, &error);
+    assert_non_null(post);
+    assert_non_null(writer);
+    for (size_t i = 0; i < JOBS; i++) {
+        jobs[i] = (struct test_job){.job = {.apply = apply, .done = done, .post = post}, .id = i + 1, .done_count = &done_count};
+        writer_submit(writer, &jobs[i].job);
+    }
+    run_until(post, &done_count, JOBS);
+    for (size_t i = 0; i < JOBS; i++)
+        assert_int_equal(jobs[i].job.is_committed, jobs[i].id != 17);
+    assert_non_null(strstr(jobs[16].job.error.text, "duplicate key"));
+    writer_stop(&writer);
+    assert_int_equal(fixture_messages(fixture), JOBS);
     post_destroy(&post);
 }
 
@@ -103,5 +129,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(G1_G2_G4_a_job_that_fails_fails_alone, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(stopping_commits_what_waits, fixture_open, fixture_close),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest shared[] = {
+        cmocka_unit_test_setup_teardown(G2_what_the_database_refuses_fails_alone, fixture_open_shared, fixture_close),
+        cmocka_unit_test_setup_teardown(G1_G2_G4_a_job_that_fails_fails_alone, fixture_open_shared, fixture_close),
+    };
+    int failed = cmocka_run_group_tests_name("embedded", tests, NULL, NULL);
+    return failed + (fixture_server_url() ? cmocka_run_group_tests_name("shared", shared, NULL, NULL) : 0);
 }
