@@ -15,6 +15,15 @@ def test_every_key_is_in_the_manual():
     assert [key for key in keys if f".It Va {key} " not in page] == []
 
 
+def test_every_event_and_its_keys_are_in_the_manual():
+    source, page = (TREE / "src" / "outcome" / "event.c").read_text(), (TREE / "man" / "mailroot-events.5").read_text()
+    kinds = re.findall(r'\[EVENT_\w+\] = "([\w-]+)"', source)
+    keys = re.findall(r'put_\w+\((?:to|out), "(\w+)"', source) + ["event"]
+    items = " , ".join(re.findall(r"^\.It (?:Va )?(.*)$", page, re.M)).split(" , ")
+    assert len(kinds) > 30 and len(keys) > 30
+    assert [name for name in kinds + keys if name not in items] == []
+
+
 def test_every_command_has_a_manual_and_help():
     commands = re.findall(r"^  (\w+) ", subprocess.run([BINARY, "help"], capture_output=True, text=True, check=True).stdout, re.M)
     assert {"run", "send", "sendmail", "queue", "trace", "route", "check", "explain", "lint", "wait", "status", "sink"} <= set(commands)
