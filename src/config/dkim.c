@@ -5,7 +5,9 @@
 #include "message/address.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define AT(field) offsetof(struct config_dkim, field)
 
@@ -55,6 +57,29 @@ static bool is_label(struct slice text)
     return text.size > 0 && text.size <= 63;
 }
 
+static bool parse_day(struct slice text, int64_t *ret_ms)
+{
+    char day[sizeof "2026-12-31"];
+    struct tm tm = {0};
+    if (text.size != sizeof day - 1)
+        return false;
+    (void)snprintf(day, sizeof day, "%.*s", SLICE_FMT(text));
+    const char *rest = strptime(day, "%Y-%m-%d", &tm);
+    *ret_ms = rest && !*rest ? (int64_t)timegm(&tm) * 1000 : 0;
+    return *ret_ms > 0;
+}
+
+bool dkim_entry_parse(struct slice text, struct dkim_entry *ret_entry)
+{
+    static const struct slice from = SLICE(" from ");
+    struct slice path = text;
+    *ret_entry = (struct dkim_entry){.selector = slice_trim(slice_cut(&path, ':'))};
+    ptrdiff_t at = slice_find(path, from);
+    ret_entry->path = slice_trim(at < 0 ? path : slice_first(path, (size_t)at));
+    return is_label(ret_entry->selector) && ret_entry->path.size > 0 && ret_entry->path.data[0] == '/'
+           && (at < 0 || parse_day(slice_trim(slice_from(path, (size_t)at + from.size)), &ret_entry->from_ms));
+}
+
 bool dkim_check(const struct config *config, struct error *error)
 {
     for (size_t i = 0; i < config->dkim_count; i++) {
@@ -62,11 +87,10 @@ bool dkim_check(const struct config *config, struct error *error)
         if (section->keys.count == 0)
             return error_set(error, "dkim \"%s\": keys = \"selector:/file\" was expected", section->domain);
         for (size_t k = 0; k < section->keys.count; k++) {
-            struct slice path = slice_of(section->keys.items[k]);
-            struct slice selector = slice_trim(slice_cut(&path, ':'));
-            path = slice_trim(path);
-            if (!is_label(selector) || path.size == 0 || path.data[0] != '/')
-                return error_set(error, "dkim \"%s\": \"%s\": selector:/absolute/file was expected", section->domain,
+            struct dkim_entry entry;
+            if (!dkim_entry_parse(slice_of(section->keys.items[k]), &entry))
+                return error_set(error, "dkim \"%s\": \"%s\": selector:/absolute/file was expected, or selector:/absolute/file from YYYY-MM-DD",
+                                 section->domain,
                                  section->keys.items[k]);
         }
     }

@@ -1,16 +1,20 @@
 #include "config/sealer.h"
 
 #include "message/arc.h"
+#include "os/clock.h"
 
-static const struct dkim_key *find_key(const struct config *config, const struct signer *signer)
+/* The domain's RSA key whose day came last (config/signer.h G5). */
+static const struct dkim_key *find_key(const struct config *config, const struct signer *signer, int64_t time_ms)
 {
     struct slice domain = slice_of(config->smtp.checks.arc_seal);
+    const struct dkim_key *found = NULL;
     for (size_t i = 0; i < signer_count(signer); i++) {
         const struct dkim_key *key = signer_key(signer, i);
-        if (slice_equals(key->domain, domain) && EVP_PKEY_base_id(key->key) == EVP_PKEY_RSA)
-            return key;
+        if (slice_equals(key->domain, domain) && EVP_PKEY_base_id(key->key) == EVP_PKEY_RSA && key->from_ms <= time_ms
+            && (!found || key->from_ms > found->from_ms))
+            found = key;
     }
-    return NULL;
+    return found;
 }
 
 bool sealer_check(const struct config *config, const struct signer *signer, struct error *error)
@@ -20,7 +24,7 @@ bool sealer_check(const struct config *config, const struct signer *signer, stru
         return true;
     if (!config->smtp.checks.arc)
         return error_set(error, "smtp.checks.arc_seal: smtp.checks.arc = record was expected with it");
-    return find_key(config, signer)
+    return find_key(config, signer, clock_wall_ms())
            || error_set(error, "smtp.checks.arc_seal: a section dkim \"%s\" with an RSA key was expected", domain);
 }
 
@@ -50,7 +54,7 @@ bool sealer_seal(const struct config *config, const struct signer *signer, struc
     const char *cv = slice_equals(results->name, SLICE("Authentication-Results")) ? cv_of(results->value) : NULL;
     if (!cv)
         return true;
-    struct arc_sealing sealing = {find_key(config, signer), cv, results->value, time_ms};
+    struct arc_sealing sealing = {find_key(config, signer, time_ms), cv, results->value, time_ms};
     bool is_done = arc_seal(arena, buf_slice(message), &sealing, &set, error);
     if (is_done && set.size) {
         *ret_added = set.size;

@@ -1,6 +1,7 @@
 #include "config/signer.h"
 
 #include "base/mem.h"
+#include "config/dkim.h"
 #include "message/address.h"
 #include "message/content.h"
 #include "message/header.h"
@@ -9,6 +10,7 @@
 #include <fcntl.h>
 #include <openssl/pem.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -63,13 +65,16 @@ static EVP_PKEY *read_key(const char *path, struct error *error)
 static bool read_section(struct signer *signer, const struct config_dkim *section, struct error *error)
 {
     for (size_t i = 0; i < section->keys.count; i++) {
-        struct slice path = slice_of(section->keys.items[i]);
-        struct slice selector = slice_trim(slice_cut(&path, ':'));
-        EVP_PKEY *key = read_key(slice_trim(path).data, error);
+        struct dkim_entry entry;
+        if (!dkim_entry_parse(slice_of(section->keys.items[i]), &entry))
+            return error_set(error, "dkim \"%s\": selector:/file was expected", section->domain);
+        char *path = slice_copy(entry.path);
+        EVP_PKEY *key = read_key(path, error);
+        free(path);
         if (!key)
             return error_prefix(error, "dkim \"%s\"", section->domain);
         signer->keys = mem_resize(signer->keys, (signer->count + 1) * sizeof *signer->keys);
-        signer->keys[signer->count++] = (struct dkim_key){slice_of(section->domain), selector, key};
+        signer->keys[signer->count++] = (struct dkim_key){slice_of(section->domain), entry.selector, key, entry.from_ms};
     }
     return true;
 }
@@ -182,19 +187,46 @@ static size_t keys_named(const struct signer *signer, struct arena *arena, const
     return count;
 }
 
+static bool is_same_line(const struct dkim_key *a, const struct dkim_key *b)
+{
+    return slice_equals(a->domain, b->domain) && EVP_PKEY_base_id(a->key) == EVP_PKEY_base_id(b->key);
+}
+
+/* G5: of a domain's keys of a kind those whose day came last. In place. */
+static size_t keys_of_today(struct dkim_key *keys, size_t count, int64_t time_ms)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool is_current = keys[i].from_ms <= time_ms;
+        for (size_t k = 0; k < count && is_current; k++)
+            is_current = !is_same_line(&keys[i], &keys[k]) || keys[k].from_ms > time_ms || keys[k].from_ms <= keys[i].from_ms;
+        if (is_current) {
+            struct dkim_key chosen = keys[i]; /* swapped to the front, so that those behind are still compared with */
+            keys[i] = keys[kept];
+            keys[kept++] = chosen;
+        }
+    }
+    return kept;
+}
+
 /* The keys that sign it; none: 0. */
 static size_t keys_for(const struct signer *signer, struct arena *arena, const struct config_list *named, struct slice message,
-                       struct dkim_key **ret_keys)
+                       int64_t time_ms, struct dkim_key **ret_keys)
 {
+    size_t count;
     if (signer->count == 0)
         return 0;
-    if (named && named->count)
-        return keys_named(signer, arena, named, ret_keys);
-    ptrdiff_t section = section_of(signer->config, from_domain(arena, message));
-    if (section < 0)
-        return 0;
-    *ret_keys = &signer->keys[signer->firsts[section]];
-    return signer->firsts[section + 1] - signer->firsts[section];
+    if (named && named->count) {
+        count = keys_named(signer, arena, named, ret_keys);
+    } else {
+        ptrdiff_t section = section_of(signer->config, from_domain(arena, message));
+        if (section < 0)
+            return 0;
+        count = signer->firsts[section + 1] - signer->firsts[section];
+        *ret_keys = arena_alloc(arena, (count + 1) * sizeof **ret_keys);
+        memcpy(*ret_keys, &signer->keys[signer->firsts[section]], count * sizeof **ret_keys);
+    }
+    return keys_of_today(*ret_keys, count, time_ms);
 }
 
 bool signer_sign(const struct signer *signer, struct arena *arena, int64_t time_ms, const struct config_list *named,
@@ -203,7 +235,7 @@ bool signer_sign(const struct signer *signer, struct arena *arena, int64_t time_
     struct buf converted = {0}, whole = {0};
     struct dkim_key *keys;
     *ret_result = (struct signer_result){0};
-    size_t count = keys_for(signer, arena, named, buf_slice(message), &keys);
+    size_t count = keys_for(signer, arena, named, buf_slice(message), time_ms, &keys);
     if (count == 0)
         return true;
     bool is_converted = slice_has_8bit(buf_slice(message)) && content_to_7bit(arena, buf_slice(message), &converted, NULL);

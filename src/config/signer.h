@@ -5,6 +5,8 @@
  * G1  the domain of From chooses: its own section, else the longest one above it whose `subdomains` is true
  * G2  a message with 8-bit text is converted before it is signed: a hop without 8BITMIME would break the signature
  *     (PITFALLS 6). What can't be converted is signed as it is
+ * G5  "s2:/file from 2026-12-31": of a section's keys of a kind (RSA, Ed25519) those sign whose day came last; the next one may
+ *     stand there, and in DNS, long before it signs
  * G3  a key file that is missing, readable by everybody, or no RSA (1024 bits at least) or Ed25519 key is an error that names it
  * The secrets of sender addresses (config/return_path.h) are read with them.
  * Read once, by the process that signs; used by any thread. */

@@ -22,6 +22,7 @@ enum { DKIM_HASH_SIZE = 32, DKIM_RSA_BITS_MIN = 1024 };
 struct dkim_key {
     struct slice domain, selector; /* A-labels */
     EVP_PKEY *key;                 /* RSA or Ed25519 */
+    int64_t from_ms;               /* the day from which it signs; for who chooses among keys */
 };
 
 /* Appends one DKIM-Signature field a key, each with its line end, to `out`: they belong in front of the message. */

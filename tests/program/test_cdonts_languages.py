@@ -84,3 +84,21 @@ message = messages.call("GetFirst", None)
 assert message.get_value("Subject").get_string() == "s" and message.get_child("Sender").get_value("Name").get_string() == "Ann"
 assert messages.call("GetNext", None) is None
 """, tmp_path])
+
+
+def test_the_inbox_reads_what_the_relay_dropped(make_relay):
+    """A message to a local domain, from Pickup to Drop to the composing library."""
+    relay = make_relay({"local": {"domains": ["example.test"]}})
+    relay.send("m.eml", "From: Änne <a@far.test>\r\nTo: me@example.test\r\nSubject: für dich\r\n\r\nzwei Wörter\r\n".encode())
+    cdonts.run([cdonts.PYTHON, "-c", """
+import sys
+import gi
+gi.require_version("Cdonts", "1.0")
+from gi.repository import Cdonts, GLib
+session = Cdonts.Object.new_session()
+session.call("LogonSMTP", GLib.Variant("(ss)", ("Me", "me@example.test")))
+session.put_value("DropFolder", GLib.Variant("s", sys.argv[1]))
+message = session.get_child("Inbox").get_child("Messages").call("GetFirst", None)
+texts = [message.get_value(name).get_string() for name in ("Subject", "Text")]
+assert texts[0] == "für dich" and texts[1].split() == ["zwei", "Wörter"], texts
+""", relay.root / "Drop"])

@@ -69,6 +69,19 @@ def test_another_domain_is_not_signed_for(relay_to, make_server, keys):
     assert b"DKIM-Signature" not in server.transactions[0].content
 
 
+@pytest.mark.parametrize("day,selector", [("2020-01-01", "s2"), ("2120-01-01", "s1")])
+def test_a_key_signs_from_its_day_on_instead_of_the_earlier_one(relay_to, make_server, keys, tmp_path, day, selector):
+    from lib.relay import BINARY
+    subprocess.run([BINARY, "dkim", "keygen", DOMAIN, "--selector", "s2", "--dir", tmp_path], check=True, capture_output=True)
+    newer = [f"{path.stem.split('.')[0]}:{path} from {day}" for path in sorted(tmp_path.glob("s2*.pem"))]
+    assert len(newer) == 2
+    server = make_server()
+    relay = relay_to(server, {"dkim": {DOMAIN: {"keys": [*keys["section"][DOMAIN]["keys"].split(", "), *newer]}}})
+    relay.drop("a.eml", mail.message(sender=f"a@{DOMAIN}"))
+    fields = re.findall(rb"^DKIM-Signature:.*?s=([\w-]+);", server.wait_transactions(1)[0].content, re.M | re.S)
+    assert len(fields) == 2 and all(field.decode().startswith(selector) for field in fields)
+
+
 def test_a_bounce_from_our_domain_is_signed(relay_to, make_server, keys):
     server = make_server([("RCPT TO:<gone", "550 5.1.1 no")])
     relay = relay_to(server, {"dkim": keys["section"], "hostname": DOMAIN})
