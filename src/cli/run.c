@@ -21,6 +21,7 @@
 #include "os/volume.h"
 #include "pickup/intake.h"
 #include "relay/relay.h"
+#include "smtpd/smtpd.h"
 #include "relay/tls.h"
 
 #include <event2/event.h>
@@ -330,6 +331,24 @@ static void stop_all(struct run *run)
     libevent_global_shutdown();
 }
 
+static bool open_secrets(struct run *run, struct error *error)
+{
+    run->signer = signer_open(run->config, error);
+    run->secrets = run->signer && sealer_check(run->config, run->signer, error) ? secrets_open(run->config, error) : NULL;
+    run->tls = run->secrets ? tls_open(run->config, error) : NULL;
+    return run->tls != NULL;
+}
+
+static bool relay_can_start(const struct config *config, struct error *error)
+{
+    struct run run = {.config = (struct config *)(uintptr_t)config};
+    bool is_fine = open_secrets(&run, error);
+    tls_close(&run.tls);
+    secrets_close(&run.secrets);
+    signer_close(&run.signer);
+    return is_fine;
+}
+
 static int relay_main(const struct command_options *options)
 {
     struct run run = {.options = options, .config = command_config(options), .badmail.fd = -1, .lock_fd = -1,
@@ -340,10 +359,8 @@ static int relay_main(const struct command_options *options)
     (void)umask(027);
     link_leave(&options->pam_link);
     identity_raise_limits();
-    run.signer = signer_open(run.config, &error); /* while it may still read what is root's alone */
-    run.secrets = run.signer && sealer_check(run.config, run.signer, &error) ? secrets_open(run.config, &error) : NULL;
-    run.tls = run.secrets ? tls_open(run.config, &error) : NULL;
-    if (!run.tls || !place_find(run.config, &run.place, &error)
+    bool has_secrets = open_secrets(&run, &error); /* while it may still read what is root's alone */
+    if (!has_secrets || !place_find(run.config, &run.place, &error)
         || !identity_make_folders(run.config, &error) || !identity_become(run.config, &error)
         || !confine_relay(run.config, &error) || !start_all(&run, &error)) {
         /* A database that is away is no mistake of the config's: the supervisor tries again. */
@@ -365,13 +382,13 @@ static int relay_main(const struct command_options *options)
 }
 
 static const struct role roles[] = {
-    {"relay", NULL, relay_main},
-    {"smtp", run_smtp_is_wanted, run_smtp_main},
-    {"pam", run_pam_is_wanted, run_pam_main},
-    {"web", run_web_is_wanted, run_web_main},
-    {"hooks", run_hooks_is_wanted, run_hooks_main},
-    {"rehearse", run_rehearse_is_wanted, run_rehearse_main},
-    {NULL, NULL, NULL},
+    {"relay", NULL, relay_can_start, relay_main},
+    {"smtp", run_smtp_is_wanted, smtpd_check, run_smtp_main},
+    {"pam", run_pam_is_wanted, NULL, run_pam_main},
+    {"web", run_web_is_wanted, NULL, run_web_main},
+    {"hooks", run_hooks_is_wanted, NULL, run_hooks_main},
+    {"rehearse", run_rehearse_is_wanted, NULL, run_rehearse_main},
+    {NULL, NULL, NULL, NULL},
 };
 
 int command_run(int argc, char **argv)

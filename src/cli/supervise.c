@@ -89,6 +89,26 @@ static bool look_at_config(struct supervisor *supervisor)
     return is_fine;
 }
 
+/* The roles look at the config themselves and say what is wrong with it; what only root may read, they can't. */
+static bool may_reload(const struct supervisor *supervisor)
+{
+    const struct command_options *options = supervisor->options;
+    struct buf report = {0};
+    struct error error;
+    struct config *config = config_load(options->config_file, options->settings, options->setting_count, &report);
+    bool is_fine = true;
+    for (size_t i = 0; config && is_fine && i < supervisor->count; i++) {
+        const struct role *role = supervisor->children[i].role;
+        if (!role->can_start || (role->is_wanted && !role->is_wanted(config)) || role->can_start(config, &error))
+            continue;
+        (void)command_fail("run", 0, "the old config stays: %s", error.text);
+        is_fine = false;
+    }
+    config_destroy(&config);
+    buf_finish(&report);
+    return is_fine;
+}
+
 static bool is_final(int code)
 {
     return code == EX_CONFIG || code == EX_USAGE;
@@ -138,6 +158,8 @@ static void on_signal(struct supervisor *supervisor, int number)
     if (number == SIGCHLD) {
         reap(supervisor);
     } else if (number == SIGHUP) {
+        if (!may_reload(supervisor))
+            return;
         tell_all(supervisor, SIGHUP);
         (void)look_at_config(supervisor); /* a role that is wanted from now on has nobody to answer for it */
     } else {

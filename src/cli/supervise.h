@@ -5,7 +5,7 @@
  *
  * V1  a role that dies is started again after a pause that doubles from 1 s to 60 s and is forgotten after a minute of life
  * V2  TERM and INT are handed on and end all; HUP is handed on, and a role that answers with ROLE_RELOAD starts anew at once,
- *     if the config of then still wants it
+ *     if the config of then still wants it. It is not handed on while a role of the new config could not start
  * V3  the first role's end for good (0, or a reason that trying again won't mend) ends the others, with its exit code; so
  *     does a reason of that kind from any other role: half of what was asked for is not a service. What had been up and
  *     can't come up again is tried again all the same: a full disk, no descriptors or no memory look like such a reason
@@ -21,6 +21,8 @@ enum { ROLE_RELOAD = 10 };
 struct role {
     const char *name;
     bool (*is_wanted)(const struct config *config); /* NULL: always */
+    /* Whether what it reads before it gives up its rights (keys, passwords) is there; NULL: it reads nothing such. */
+    bool (*can_start)(const struct config *config, struct error *error);
     int (*main)(const struct command_options *options); /* in the child; its exit code */
 };
 

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from lib import mail
-from lib.relay import BINARY
+from lib.relay import BINARY, merge
 from lib.scripted import CLOSE, HANG
 from lib.watch import wait_until
 
@@ -241,6 +241,21 @@ def test_sighup_takes_the_new_config_and_refuses_a_bad_one(relay_to, make_server
     relay.reload()
     relay.wait_events("started", 2)
     assert relay.send("three.eml", mail.message())["ip"].startswith(other.address)
+
+
+def test_sighup_with_a_key_that_can_t_be_read_changes_nothing(relay_to, make_server, tmp_path):
+    """Only the supervisor may read keys by then: the relay would end to find out, and could not start again."""
+    relay = relay_to(make_server())
+    relay.send("one.eml", mail.message())
+    relay.configure(merge(relay.config, {"dkim": {"x.test": {"keys": f"s1:{tmp_path}/missing.pem"}}}))
+    relay.reload()
+    wait_until(lambda: "the old config stays: dkim" in relay.stderr_file.read_text(), what="the supervisor's word")
+    relay.send("two.eml", mail.message())
+    assert len(relay.events("started")) == 1
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ED25519", "-out", tmp_path / "missing.pem"], check=True)
+    relay.reload()
+    relay.wait_events("started", 2)
+    relay.send("three.eml", mail.message())
 
 
 def test_a_second_relay_is_refused(relay_to, make_server):
