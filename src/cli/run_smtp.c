@@ -41,9 +41,10 @@ int run_smtp_main(const struct command_options *options)
     identity_raise_limits();
     struct smtpd *smtpd = smtpd_open(config, &options->link, &options->pam_link, &error);
     if (!smtpd || !identity_make_folders(config, &error) || !identity_become(config, &error)
-        || !smtpd_open_folder(smtpd, &error) || !confine_listener(config, &error)
-        || !smtpd_run(smtpd, may_reload, (void *)(uintptr_t)options, &how, &error))
+        || !smtpd_open_folder(smtpd, &error) || !confine_listener(config, &error))
         code = command_fail("smtp", EX_CONFIG, "%s", error.text);
+    else if (!smtpd_run(smtpd, may_reload, (void *)(uintptr_t)options, &how, &error))
+        code = command_fail("smtp", EX_TEMPFAIL, "%s", error.text); /* what it lacks now may be there in a second */
     else if (how == SMTPD_RELOADS)
         code = ROLE_RELOAD;
     if (smtpd)
