@@ -165,6 +165,7 @@ static bool build_local(struct arena *arena, const struct token *tokens, size_t 
     for (size_t i = 0; i < count; i++) {
         struct slice part = tokens[i].text;
         bool is_quoted = tokens[i].kind == TOKEN_QUOTED;
+        size_t start = size;
         if (tokens[i].kind == TOKEN_DOT)
             must_quote |= i == 0 || i + 1 == count || tokens[i - 1].kind == TOKEN_DOT;
         else if (tokens[i].kind == TOKEN_LITERAL || (i && tokens[i - 1].kind != TOKEN_DOT))
@@ -176,7 +177,7 @@ static bool build_local(struct arena *arena, const struct token *tokens, size_t 
             if (c < 0x20 || c == 0x7f)
                 return error_set(error, "control character in the local part");
             must_quote |= !is_atom_char(c) && tokens[i].kind != TOKEN_DOT && c != '.';
-            must_quote |= is_quoted && c == '.' && (k == 0 || k + 1 == part.size || part.data[k - 1] == '.');
+            must_quote |= is_quoted && c == '.' && (size == start || k + 1 == part.size || plain[size - 1] == '.');
             plain[size++] = (char)c;
         }
         must_quote |= is_quoted && part.size == 0;

@@ -23,6 +23,7 @@ static const struct row lists[] = {
     {"\"=?utf-8?Q?S=C3=B6,?=\" <s@x.org>", "s@x.org"},
     {"\"abc\"@x.org, \"a b\"@x.org, \"a\\\"b\"@x.org, \"\"@x.org", "abc@x.org|\"a b\"@x.org|\"a\\\"b\"@x.org|\"\"@x.org"},
     {"\"a@b\"@x.org", "\"a@b\"@x.org"},
+    {"\"\\.a\"@x.org, \"a\\..b\"@x.org, \"a\\.b\"@x.org", "\".a\"@x.org|\"a..b\"@x.org|a.b@x.org"},
     {"a@[192.0.2.1], a@[IPv6:2001:db8::1], a@[2001:db8::1]", "a@[192.0.2.1]|a@[IPv6:2001:db8::1]|!a@[2001:db8::1]"},
     {"root", "root"},
     {"a@b.c d@e.f\tg@h.i", "a@b.c|d@e.f|g@h.i"},

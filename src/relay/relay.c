@@ -166,6 +166,7 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
 {
     struct relay *relay = mem_alloc(sizeof *relay);
     relay->parts = *parts;
+    relay->tls = parts->tls;
     relay->config = parts->config;
     relay->wake_ms = INT64_MAX;
     relay->started_ms = clock_wall_ms();
@@ -181,7 +182,8 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
         return NULL;
     }
     paces_load(relay);
-    relay->tls = parts->tls ? parts->tls : tls_open(relay->config, error);
+    if (!relay->tls)
+        relay->tls = tls_open(relay->config, error);
     relay->router = relay->tls && login_open_all(relay, error) ? router_create(parts->base, parts->config, error) : NULL;
     if (relay->router && !parts->is_rehearsal && !router_keep(relay->router, error)) {
         relay_destroy(&relay);

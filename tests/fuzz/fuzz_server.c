@@ -53,6 +53,9 @@ static void serve(struct server *server)
         case SERVER_AUTH:
             server_auth(server, server->auth.response.size % 2 ? AUTH_REFUSED : AUTH_CHALLENGE, SLICE("AAAA"));
             break;
+        case SERVER_ASK:
+            server_asked(server, ASKED_STARTED, 2);
+            break;
         case SERVER_PAUSE:
             server_resume(server);
             break;

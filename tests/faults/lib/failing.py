@@ -130,8 +130,16 @@ class FailingWorld(World):
     def come_up(self):
         self.orders.write(clock_scale=20)
         self.end_all()
+        log = self.root / "Log" / "events.jsonl"
+        before = log.stat().st_size if log.exists() else 0
         self.start()
-        if not self.wait_for(lambda: self.status() is not None and self.is_listening(), 30):
+
+        def has_started():  # it answers before it has read all that a start reads
+            with open(log, "rb") as events:
+                events.seek(before)
+                return b'"event":"started"' in events.read()
+
+        if not self.wait_for(lambda: self.status() is not None and self.is_listening() and has_started(), 30):
             raise Stuck("it did not come up\n" + self.tail())
         self.stderr_at = len(self.stderr_text())
 
