@@ -133,13 +133,7 @@ class FailingWorld(World):
         log = self.root / "Log" / "events.jsonl"
         before = log.stat().st_size if log.exists() else 0
         self.start()
-
-        def has_started():  # it answers before it has read all that a start reads
-            with open(log, "rb") as events:
-                events.seek(before)
-                return b'"event":"started"' in events.read()
-
-        if not self.wait_for(lambda: self.status() is not None and self.is_listening() and has_started(), 30):
+        if not self.is_up(before):
             raise Stuck("it did not come up\n" + self.tail())
         self.stderr_at = len(self.stderr_text())
 
@@ -163,6 +157,14 @@ class FailingWorld(World):
                 time.sleep(0.002)
             except ProcessLookupError:
                 return
+
+    def is_up(self, events_at):
+        """Waits for a whole start behind that place of the event log: it answers before it has read all that a start reads."""
+        def has_started():
+            with open(self.root / "Log" / "events.jsonl", "rb") as events:
+                events.seek(events_at)
+                return b'"event":"started"' in events.read()
+        return self.wait_for(lambda: self.status() is not None and self.is_listening() and has_started(), 30)
 
     def is_listening(self):
         try:
@@ -306,6 +308,11 @@ class StartRound(Round):
             self.problems.append(f"the start ended with {code}")
         self.world.orders["is_failing"] = 0
         self.world.start()
+
+    def look(self):
+        if not self.world.is_up(self.events_at):
+            self.world.come_up()  # the next round is not about this start
+        super().look()
 
     def deaths(self):
         return super().deaths() + 1  # it was killed
