@@ -111,16 +111,19 @@ PACKAGES = {"exim": ("exim4-daemon-light", "/var/spool/exim4", EXIM), "opensmtpd
             "nullmailer": ("nullmailer", "/var/spool/nullmailer", NULLMAILER)}
 SUBMIT = r"""
 import smtplib, sys, pathlib, time
-for wait in range(100):
-    try:
-        client = smtplib.SMTP("127.0.0.1", int(sys.argv[1]))
-        break
-    except OSError:
-        time.sleep(0.1)
-for path in sorted(pathlib.Path("/outside/queue").iterdir()):
+
+def connect():
+    for wait in range(100):
+        try:
+            return smtplib.SMTP("127.0.0.1", int(sys.argv[1]))
+        except OSError:
+            time.sleep(0.1)
+
+for number, path in enumerate(sorted(pathlib.Path("/outside/queue").iterdir())):
+    if number % 90 == 0:  # OpenSMTPD takes a hundred in a session
+        client = connect()
     sender, recipient, _, content = path.read_bytes().split(b"\n", 3)
     client.sendmail(sender.decode(), [recipient.decode()], content)
-client.quit()
 """
 
 

@@ -58,7 +58,7 @@ def flat(prefix, value):
         for key, inner in value.items():
             yield from flat(f"{prefix} {key}".strip(), inner)
     else:
-        yield prefix.replace("_", " "), f"{value:,}" if isinstance(value, (int, float)) else value
+        yield prefix.replace("_", " "), f"{value:,}" if isinstance(value, (int, float)) else " ".join(str(value).split())[:100]
 
 
 def write(result, path):
