@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "config/replies_builtin.h"
 #include "config/value.h"
+#include "message/address.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -265,8 +266,7 @@ static bool fits_host(const char *hosts, struct slice host)
     struct slice rest = slice_of(hosts);
     while (rest.size) {
         struct slice suffix = slice_trim(slice_cut(&rest, ','));
-        if (slice_ends_nocase(host, suffix)
-            && (host.size == suffix.size || host.data[host.size - suffix.size - 1] == '.'))
+        if (slice_equals_nocase(host, suffix) || address_is_below(host, suffix))
             return true;
     }
     return false;

@@ -71,13 +71,10 @@ static bool is_ours(const struct config *config, struct slice domain)
     for (size_t i = 0; i < COUNT_OF(names); i++)
         if (fits(names[i], domain))
             return true;
-    for (size_t i = 0; i < config->dkim_count; i++) {
-        struct slice mine = slice_of(config->dkim[i].domain);
+    for (size_t i = 0; i < config->dkim_count; i++)
         if (fits(config->dkim[i].domain, domain)
-            || (config->dkim[i].is_subdomains && domain.size > mine.size && slice_ends_nocase(domain, mine)
-                && domain.data[domain.size - mine.size - 1] == '.'))
+            || (config->dkim[i].is_subdomains && address_is_below(domain, slice_of(config->dkim[i].domain))))
             return true;
-    }
     return fits_any(&config->sender.ours, domain) || fits_any(&config->local.domains, domain);
 }
 

@@ -128,8 +128,7 @@ static ptrdiff_t section_of(const struct config *config, struct slice domain)
     for (size_t i = 0; i < config->dkim_count; i++) {
         struct slice mine = slice_of(config->dkim[i].domain);
         bool is_same = slice_equals(domain, mine);
-        bool is_below = config->dkim[i].is_subdomains && domain.size > mine.size && slice_ends_nocase(domain, mine)
-                        && domain.data[domain.size - mine.size - 1] == '.';
+        bool is_below = config->dkim[i].is_subdomains && address_is_below(domain, mine);
         if ((is_same || is_below) && mine.size > longest) {
             longest = mine.size;
             best = (ptrdiff_t)i;

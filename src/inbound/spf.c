@@ -1,5 +1,7 @@
 #include "inbound/spf_private.h"
 
+#include "message/address.h"
+
 #include <stdio.h>
 
 enum match { MATCH_NO, MATCH_YES, MATCH_WAITS, MATCH_TEMPERROR, MATCH_PERMERROR };
@@ -131,9 +133,7 @@ static enum match match_ptr(struct spf_run *run, struct slice target)
     if (!spf_validated_names(run, names, &count))
         return MATCH_WAITS;
     for (size_t i = 0; i < count; i++)
-        if (slice_equals_nocase(names[i], target)
-            || (names[i].size > target.size && slice_ends_nocase(names[i], target)
-                && names[i].data[names[i].size - target.size - 1] == '.'))
+        if (slice_equals_nocase(names[i], target) || address_is_below(names[i], target))
             return MATCH_YES;
     return MATCH_NO;
 }

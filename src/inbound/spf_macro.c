@@ -2,6 +2,7 @@
 #include "inbound/spf_private.h"
 
 #include "base/buf.h"
+#include "message/address.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -108,11 +109,6 @@ static struct slice address_value(struct arena *arena, const struct in6_addr *ad
     return slice_make(nibbles, 63);
 }
 
-static bool is_below(struct slice name, struct slice domain)
-{
-    return name.size > domain.size && slice_ends_nocase(name, domain) && name.data[name.size - domain.size - 1] == '.';
-}
-
 /* 7.3: the domain itself, else one below it, else any; "unknown" without a validated name. */
 static bool name_value(struct spf_run *run, struct slice domain, struct slice *ret_value)
 {
@@ -124,7 +120,7 @@ static bool name_value(struct spf_run *run, struct slice domain, struct slice *r
     if (count)
         *ret_value = names[0];
     for (size_t i = count; i > 0; i--)
-        if (is_below(names[i - 1], domain))
+        if (address_is_below(names[i - 1], domain))
             *ret_value = names[i - 1];
     for (size_t i = 0; i < count; i++)
         if (slice_equals_nocase(names[i], domain))

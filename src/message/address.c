@@ -535,3 +535,8 @@ bool address_domain(struct arena *arena, struct slice text, struct slice *ret_do
     *ret_domain = domain;
     return true;
 }
+
+bool address_is_below(struct slice domain, struct slice top)
+{
+    return domain.size > top.size && domain.data[domain.size - top.size - 1] == '.' && slice_ends_nocase(domain, top);
+}

@@ -48,5 +48,7 @@ void address_qualify(struct arena *arena, struct slice domain, struct address *a
 /* A domain as on the wire: IDN to A-labels, lower case, trailing dot removed; literals checked. */
 MUST_USE bool address_domain(struct arena *arena, struct slice text, struct slice *ret_domain,
                              struct error *error);
+/* "b.a.test" is below "a.test", which is not below itself; in any case. */
+bool address_is_below(struct slice domain, struct slice top);
 
 #endif

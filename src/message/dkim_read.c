@@ -87,12 +87,6 @@ static bool read_names(struct arena *arena, const struct tag_list *tags, struct 
                : malformed(signature, "d=: a domain was expected");
 }
 
-static bool is_below(struct slice domain, struct slice top)
-{
-    return slice_equals_nocase(domain, top)
-           || (domain.size > top.size && slice_ends_nocase(domain, top) && domain.data[domain.size - top.size - 1] == '.');
-}
-
 /* i= names a user of d= or of a domain below it (RFC 6376 3.5). */
 static bool read_identity(struct arena *arena, const struct tag_list *tags, struct dkim_signature *signature)
 {
@@ -104,7 +98,8 @@ static bool read_identity(struct arena *arena, const struct tag_list *tags, stru
     }
     while (at > 0 && text.data[at - 1] != '@')
         at--;
-    if (at == 0 || !read_name(arena, slice_from(text, at), &domain) || !is_below(domain, signature->domain))
+    if (at == 0 || !read_name(arena, slice_from(text, at), &domain) 
+        || !(slice_equals_nocase(domain, signature->domain) || address_is_below(domain, signature->domain)))
         return malformed(signature, "i=: not of the domain in d=");
     signature->identity = arena_printf(arena, "%.*s%.*s", (int)at, text.data, SLICE_FMT(domain));
     return true;

@@ -180,13 +180,6 @@ static bool may_start(const struct policy_queue *queue, const struct in6_addr *a
     return policy_has(&queue->clients, address);
 }
 
-/* Whether a route's pattern lies below a domain: "b.a.test" and "*.a.test" below "a.test". */
-static bool is_below(const char *pattern, struct slice domain)
-{
-    struct slice text = slice_of(pattern);
-    return text.size > domain.size && text.data[text.size - domain.size - 1] == '.' && slice_ends_nocase(text, domain);
-}
-
 enum policy_etrn policy_etrn(const struct policy *policy, const struct in6_addr *address, const char *user, bool may_relay,
                              struct slice node)
 {
@@ -197,7 +190,7 @@ enum policy_etrn policy_etrn(const struct policy *policy, const struct in6_addr 
         const struct policy_queue *queue = &policy->queues[i];
         const char *its_name = queue->rule->etrn_queue;
         bool is_named = is_queue ? its_name && slice_equals_nocase(slice_of(its_name), name) : queue->rule == closest;
-        if (!is_named && !(is_wide && is_below(queue->rule->pattern, name)))
+        if (!is_named && !(is_wide && address_is_below(slice_of(queue->rule->pattern), name)))
             continue;
         if (!may_start(queue, address, user, may_relay))
             return ETRN_DENIED;
