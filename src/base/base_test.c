@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/error.h"
+#include "base/ip.h"
 #include "base/json.h"
 #include "base/utf8.h"
 
@@ -141,9 +142,26 @@ static void base64_is_rfc_4648s_and_strict(void **state)
     buf_finish(&buf);
 }
 
+static void an_address_is_read_as_ipv6(void **state)
+{
+    static const struct { const char *text; bool is_one, is_v4; } rows[] = {
+        {"192.0.2.1", true, true}, {"2001:db8::1", true, false}, {"::ffff:192.0.2.1", true, true}, {"", false, false}, {NULL, false, false},
+        {"192.0.2", false, false}, {"192.0.2.1:25", false, false}, {"[::1]", false, false}, {"fe80::1%lo", false, false},
+        {"0000:0000:0000:0000:0000:0000:255.255.255.255.255", false, false},
+    };
+    struct in6_addr address;
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        assert_int_equal(ip_is(slice_of(rows[i].text)), rows[i].is_one);
+        if (ip_parse(slice_of(rows[i].text), &address))
+            assert_int_equal(IN6_IS_ADDR_V4MAPPED(&address) != 0, rows[i].is_v4);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_address_is_read_as_ipv6),
         cmocka_unit_test(number_must_fill_the_slice_and_fit),
         cmocka_unit_test(cut_gives_parts_in_order),
         cmocka_unit_test(eighth_bit_is_found_at_every_offset),

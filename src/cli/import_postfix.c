@@ -1,5 +1,6 @@
 /* mailroot import-postfix [main.cf]: Postfix's settings as a config on stdout, what became of each parameter behind it as
  * comments, or with --json both as one object. */
+#include "base/ip.h"
 #include "cli/command.h"
 #include "cli/import_report.h"
 #include "config/postfix.h"
@@ -129,7 +130,7 @@ static void put_listener(struct import *import, struct buf *out)
         buf_append_text(&list, "\"127.0.0.1:25\", \"[::1]:25\"");
     while (list.size == 0 || (rest.size && !slice_equals(all, SLICE("all")) && !slice_equals(all, SLICE("loopback-only")))) {
         struct slice word = import_cut_word(&rest);
-        if (import_is_ip(word))
+        if (ip_is(word))
             buf_printf(&list, slice_find_byte(word, ':') >= 0 ? "%s\"[%.*s]:25\"" : "%s\"%.*s:25\"", list.size ? ", " : "", SLICE_FMT(word));
         else if (slice_equals(word, SLICE("localhost")))
             buf_printf(&list, "%s\"127.0.0.1:25\"", list.size ? ", " : "");
@@ -217,7 +218,7 @@ static void put_sources(struct import *import, struct buf *out)
     struct buf list = {0};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         struct slice value = value_of(import, names[i]);
-        if (import_is_ip(value))
+        if (ip_is(value))
             buf_printf(&list, "%s\"%.*s\"", list.size ? ", " : "", SLICE_FMT(value));
         else if (value.size)
             import_remark(out, names[i], value, "an address was expected, left out");

@@ -1,5 +1,6 @@
 /* mailroot import-powermta [config]: a PowerMTA config as ours on stdout, what became of each directive behind it as comments, or
  * with --json both as one object. */
+#include "base/ip.h"
 #include "cli/command.h"
 #include "cli/import_report.h"
 #include "config/powermta.h"
@@ -292,7 +293,7 @@ static bool put_addresses(struct import *import, struct powermta_block block, st
             || !slice_equals_nocase(item->inner.value, block.value))
             continue;
         struct slice rest = item->value, address = import_cut_word(&rest);
-        if (!import_is_ip(address)) {
+        if (!ip_is(address)) {
             import_remark(out, "smtp-source", item->value, "an address was expected, left out");
             continue;
         }
@@ -374,7 +375,7 @@ static bool put_listen(struct buf *list, struct slice text)
     address = slice_cut(&address, '/');
     if (slice_equals(address, SLICE("0")))
         address = SLICE("0.0.0.0");
-    if (!import_is_ip(address) || !slice_to_u64(port, &number) || number == 0 || number > 65535)
+    if (!ip_is(address) || !slice_to_u64(port, &number) || number == 0 || number > 65535)
         return false;
     buf_printf(list, slice_find_byte(address, ':') >= 0 ? "%s\"[%.*s]:%llu\"" : "%s\"%.*s:%llu\"", list->size ? ", " : "", SLICE_FMT(address),
                (unsigned long long)number);

@@ -1,11 +1,11 @@
 #include "cli/import_report.h"
 
+#include "base/ip.h"
 #include "base/json.h"
 #include "cli/command.h"
 #include "message/address.h"
 #include "os/file.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -183,16 +183,6 @@ void import_remark(struct buf *out, const char *name, struct slice value, const 
     buf_printf(out, ": %s\n", words);
 }
 
-bool import_is_ip(struct slice text)
-{
-    char copy[64];
-    unsigned char address[16];
-    if (text.size >= sizeof copy)
-        return false;
-    (void)snprintf(copy, sizeof copy, "%.*s", SLICE_FMT(text));
-    return inet_pton(AF_INET, copy, address) == 1 || inet_pton(AF_INET6, copy, address) == 1;
-}
-
 struct slice import_cut_word(struct slice *rest)
 {
     size_t end = 0;
@@ -213,7 +203,7 @@ bool import_put_network(struct buf *list, struct slice word)
     if (address.size > 2 && address.data[0] == '[' && address.data[address.size - 1] == ']')
         address = slice_make(address.data + 1, address.size - 2);
     bool is_v6 = slice_find_byte(address, ':') >= 0;
-    if (!import_is_ip(address) || (prefix.size && (!slice_to_u64(prefix, &bits) || bits > (is_v6 ? 128 : 32))))
+    if (!ip_is(address) || (prefix.size && (!slice_to_u64(prefix, &bits) || bits > (is_v6 ? 128 : 32))))
         return false;
     buf_printf(list, "%s\"%.*s", list->size ? ", " : "", SLICE_FMT(address));
     if (prefix.size)
@@ -242,7 +232,7 @@ bool import_put_host(struct arena *arena, struct buf *out, struct slice text)
         number = 587;
     else if (port.size && (!slice_to_u64(port, &number) || number == 0 || number > 65535))
         return false;
-    if (import_is_ip(host))
+    if (ip_is(host))
         buf_printf(out, "\"[%.*s]:%llu\"", SLICE_FMT(host), (unsigned long long)number);
     else if (address_domain(arena, host, &domain, &error))
         buf_printf(out, "\"%.*s:%llu\"", SLICE_FMT(domain), (unsigned long long)number);

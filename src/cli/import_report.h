@@ -39,7 +39,6 @@ void import_put_login(const struct import_login *login, struct buf *out, struct 
 /* One clean line of a comment; "# name = value: words". */
 void import_put_clean(struct buf *out, struct slice text);
 void import_remark(struct buf *out, const char *name, struct slice value, const char *words);
-bool import_is_ip(struct slice text);
 struct slice import_cut_word(struct slice *rest); /* parted by blanks or commas */
 /* ", \"::1/128\"" of "[::1]/128"; false if it is no address or network. */
 bool import_put_network(struct buf *list, struct slice word);

@@ -1,5 +1,6 @@
 #include "cli/judge.h"
 
+#include "base/ip.h"
 #include "inbound/answer.h"
 #include "inbound/checks.h"
 #include "os/clock.h"
@@ -19,15 +20,8 @@ struct clients { struct client items[JUDGE_ADDRESSES_MAX]; size_t count; };
 static void add_client(struct clients *clients, const char *text, const char *helo)
 {
     struct client *client = &clients->items[clients->count];
-    struct in_addr v4;
-    if (clients->count == JUDGE_ADDRESSES_MAX)
+    if (clients->count == JUDGE_ADDRESSES_MAX || !ip_parse(slice_of(text), &client->address))
         return;
-    if (inet_pton(AF_INET, text, &v4) == 1) { /* as inbound/spf.h F5 */
-        client->address = (struct in6_addr){.s6_addr = {[10] = 0xff, [11] = 0xff}};
-        memcpy(&client->address.s6_addr[12], &v4, 4);
-    } else if (inet_pton(AF_INET6, text, &client->address) != 1) {
-        return;
-    }
     (void)snprintf(client->text, sizeof client->text, "%s", text);
     client->helo = helo;
     clients->count++;

@@ -1,5 +1,6 @@
 #include "config/config.h"
 
+#include "base/ip.h"
 #include "base/mem.h"
 #include "config/dkim.h"
 #include "config/forms.h"
@@ -16,7 +17,6 @@
 #include "message/aliases.h"
 #include "os/file.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <stddef.h>
@@ -190,9 +190,7 @@ static void read_settings(struct load *load, const char *const *settings, size_t
 /* "127.0.0.1", "127.0.0.1:53", "::1", "[::1]", "[::1]:53". */
 static bool is_address(struct slice text, bool may_have_port)
 {
-    char ip[64];
     uint64_t port;
-    unsigned char binary[16];
     struct slice rest = text, part = text;
     bool is_bracketed = text.size && text.data[0] == '[';
     if (is_bracketed) {
@@ -208,11 +206,7 @@ static bool is_address(struct slice text, bool may_have_port)
     }
     if (rest.size && (!may_have_port || !slice_to_u64(rest, &port) || port == 0 || port > 65535))
         return false;
-    if (part.size >= sizeof ip)
-        return false;
-    memcpy(ip, part.data, part.size);
-    ip[part.size] = '\0';
-    return inet_pton(AF_INET, ip, binary) == 1 || inet_pton(AF_INET6, ip, binary) == 1;
+    return ip_is(part);
 }
 
 /* What only the whole list shows: items that are no addresses would be passed over later. */

@@ -1,9 +1,9 @@
 #include "config/sources.h"
 
+#include "base/ip.h"
 #include "base/mem.h"
 #include "config/value.h"
 
-#include <arpa/inet.h>
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -47,12 +47,6 @@ bool sources_set(struct config *config, struct slice name, struct slice text, st
            && value_set(key, (char *)section_get(config, slice_first(name, dot - 1)), text, error);
 }
 
-static bool is_ip(const char *text)
-{
-    unsigned char binary[16];
-    return inet_pton(AF_INET, text, binary) == 1 || inet_pton(AF_INET6, text, binary) == 1;
-}
-
 bool sources_check(const struct config *config, struct error *error)
 {
     for (size_t i = 0; i < config->source_count; i++) {
@@ -60,7 +54,7 @@ bool sources_check(const struct config *config, struct error *error)
         if (source->addresses.count == 0) /* without senders it is for folders that name it (config/folder_conf.h) */
             return error_set(error, "source \"%s\": addresses were expected", source->name);
         for (size_t k = 0; k < source->addresses.count; k++)
-            if (!is_ip(source->addresses.items[k]))
+            if (!ip_is(slice_of(source->addresses.items[k])))
                 return error_set(error, "source \"%s\": \"%s\": an address was expected", source->name, source->addresses.items[k]);
     }
     return true;

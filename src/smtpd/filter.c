@@ -47,7 +47,7 @@ static bool inet_address(struct slice text, struct sockaddr_storage *ret_address
     struct slice host = slice_first(text, colon ? colon - 1 : 0);
     if (host.size > 2 && host.data[0] == '[' && host.data[host.size - 1] == ']')
         host = slice_make(host.data + 1, host.size - 2);
-    if (!slice_to_u64(slice_from(text, colon), &port) || port < 1 || port > 65535 || !policy_address_parse(host, &address))
+    if (!slice_to_u64(slice_from(text, colon), &port) || port < 1 || port > 65535 || !ip_parse(host, &address))
         return false;
     if (IN6_IS_ADDR_V4MAPPED(&address)) {
         v4->sin_family = AF_INET;

@@ -8,23 +8,6 @@
 
 static const struct slice user_prefix = {"user:", 5};
 
-bool policy_address_parse(struct slice text, struct in6_addr *ret_address)
-{
-    char copy[INET6_ADDRSTRLEN + 1];
-    struct in_addr v4;
-    if (text.size >= sizeof copy)
-        return false;
-    memcpy(copy, text.data, text.size);
-    copy[text.size] = '\0';
-    if (inet_pton(AF_INET6, copy, ret_address) == 1)
-        return true;
-    if (inet_pton(AF_INET, copy, &v4) != 1)
-        return false;
-    *ret_address = (struct in6_addr){.s6_addr = {[10] = 0xff, [11] = 0xff}}; /* ::ffff:a.b.c.d */
-    memcpy(&ret_address->s6_addr[12], &v4, 4);
-    return true;
-}
-
 void policy_address_text(const struct in6_addr *address, char ret_text[48])
 {
     char text[INET6_ADDRSTRLEN];
@@ -40,7 +23,7 @@ static bool network_parse(struct slice text, struct policy_network *ret_network)
     unsigned whole = slice_find_byte(address, ':') >= 0 ? 128 : 32;
     uint64_t bits = whole;
     bool has_bits = address.size < text.size;
-    if (!policy_address_parse(address, &ret_network->address) || (has_bits && !slice_to_u64(rest, &bits)) || bits > whole)
+    if (!ip_parse(address, &ret_network->address) || (has_bits && !slice_to_u64(rest, &bits)) || bits > whole)
         return false;
     ret_network->bits = (unsigned)bits + 128 - whole;
     return true;

@@ -11,6 +11,7 @@
 #define MR_SMTPD_POLICY_H
 
 #include "config/config.h"
+#include "base/ip.h"
 #include "message/address.h"
 
 #include <netinet/in.h>
@@ -32,7 +33,6 @@ struct policy {
 MUST_USE bool policy_load(const struct config *config, struct policy *ret_policy, struct error *error);
 void policy_finish(struct policy *policy);
 
-MUST_USE bool policy_address_parse(struct slice text, struct in6_addr *ret_address);
 void policy_address_text(const struct in6_addr *address, char ret_text[48]); /* "192.0.2.1", "IPv6:2001:db8::1" */
 bool policy_has(const struct policy_networks *networks, const struct in6_addr *address);
 /* Connection control: denied ones are turned away; where `allow` is not empty, so are all others. */

@@ -51,7 +51,7 @@ static void mail_that_waits_is_asked_for_by_whom_the_route_names(void **state)
     assert_true(policy_load(config, &policy, &error));
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct in6_addr address;
-        assert_true(policy_address_parse(slice_of(rows[i].client), &address));
+        assert_true(ip_parse(slice_of(rows[i].client), &address));
         enum policy_etrn found = policy_etrn(&policy, &address, rows[i].user, rows[i].may_relay, slice_of(rows[i].node));
         if (found != rows[i].wanted) {
             print_error("%s \"%s\" %s: %d instead of %d\n", rows[i].client, rows[i].user, rows[i].node, found, rows[i].wanted);

@@ -16,7 +16,7 @@ static enum parse parse_v1(struct slice bytes, struct in6_addr *ret_address, siz
     if (slice_equals(family, SLICE("UNKNOWN")))
         return PARSE_DONE;
     bool is_known = slice_equals(family, SLICE("TCP4")) || slice_equals(family, SLICE("TCP6"));
-    return is_known && policy_address_parse(slice_cut(&line, ' '), ret_address) ? PARSE_DONE : PARSE_BAD;
+    return is_known && ip_parse(slice_cut(&line, ' '), ret_address) ? PARSE_DONE : PARSE_BAD;
 }
 
 static enum parse parse_v2(struct slice bytes, struct in6_addr *ret_address, size_t *ret_consumed)

@@ -428,7 +428,7 @@ void server_auth(struct server *server, enum server_verdict verdict, struct slic
 static bool xclient_address(struct server *server, struct slice value)
 {
     struct slice address = slice_starts_nocase(value, SLICE("IPV6:")) ? slice_from(value, 5) : value;
-    if (!policy_address_parse(address, &server->client.address))
+    if (!ip_parse(address, &server->client.address))
         return false;
     (void)snprintf(server->client.address_text, sizeof server->client.address_text, "%s%.*s",
                    slice_find_byte(address, ':') >= 0 ? "IPv6:" : "", SLICE_FMT(address));
