@@ -3,10 +3,7 @@
 #include "base/mem.h"
 #include "os/file.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 struct route_secrets { char *password, *client_secret; };
 
@@ -57,25 +54,15 @@ static char *first_line(struct slice text, const char *path, struct error *error
 
 char *secret_read(const char *file, struct error *error)
 {
-    struct stat is;
     struct buf text = {0};
     char *secret = NULL, *path = path_of(file, error);
     if (!path)
         return NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &is) != 0)
-        (void)error_set_errno(error, path);
-    else if (is.st_mode & (S_IROTH | S_IWOTH))
-        (void)error_set(error, "%s: everybody can %s this secret: chmod o-rw it", path, is.st_mode & S_IWOTH ? "change" : "read");
-    else if (file_read(fd, SECRET_SIZE_MAX, &text, error))
+    if (file_read_secret(path, "secret", SECRET_SIZE_MAX, &text, error))
         secret = first_line(buf_slice(&text), path, error);
-    else
-        (void)error_prefix(error, "%s", path);
     if (text.data)
         explicit_bzero(text.data, text.capacity);
     buf_finish(&text);
-    if (fd >= 0)
-        close(fd);
     free(path);
     return secret;
 }

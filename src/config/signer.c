@@ -7,12 +7,9 @@
 #include "message/header.h"
 #include "os/file.h"
 
-#include <fcntl.h>
 #include <openssl/pem.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { KEY_FILE_SIZE_MAX = 64 * 1024 };
 
@@ -42,23 +39,11 @@ static EVP_PKEY *parse_key(struct slice pem, const char *path, struct error *err
 
 static EVP_PKEY *read_key(const char *path, struct error *error)
 {
-    struct stat is;
     struct buf text = {0};
-    EVP_PKEY *key = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &is) != 0)
-        (void)error_set_errno(error, path);
-    else if (is.st_mode & (S_IROTH | S_IWOTH))
-        (void)error_set(error, "%s: everybody can %s this key: chmod o-rw it", path, is.st_mode & S_IWOTH ? "change" : "read");
-    else if (file_read(fd, KEY_FILE_SIZE_MAX, &text, error))
-        key = parse_key(buf_slice(&text), path, error);
-    else
-        (void)error_prefix(error, "%s", path);
+    EVP_PKEY *key = file_read_secret(path, "key", KEY_FILE_SIZE_MAX, &text, error) ? parse_key(buf_slice(&text), path, error) : NULL;
     if (text.data)
         OPENSSL_cleanse(text.data, text.capacity);
     buf_finish(&text);
-    if (fd >= 0)
-        close(fd);
     return key;
 }
 

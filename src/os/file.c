@@ -67,6 +67,22 @@ bool file_sync_folder(int folder_fd, struct error *error)
     return fsync(folder_fd) == 0 || error_set_errno(error, "fsync of a folder");
 }
 
+bool file_read_secret(const char *path, const char *what, size_t size_max, struct buf *out, struct error *error)
+{
+    struct stat is;
+    bool is_read = false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &is) != 0)
+        (void)error_set_errno(error, path);
+    else if (is.st_mode & (S_IROTH | S_IWOTH))
+        (void)error_set(error, "%s: everybody can %s this %s: chmod o-rw it", path, is.st_mode & S_IWOTH ? "change" : "read", what);
+    else
+        is_read = file_read(fd, size_max, out, error) || error_prefix(error, "%s", path);
+    if (fd >= 0)
+        close(fd);
+    return is_read;
+}
+
 bool file_write_all(int fd, struct slice bytes, struct error *error)
 {
     while (bytes.size) {

@@ -22,6 +22,8 @@ MUST_USE bool file_publish(int folder_fd, const char *name, struct slice bytes, 
 /* All bytes of `fd` from its start, at most size_max (more is an error that says so). Errors of the system leave errno set, and
  * EFBIG stands for too large: the first may pass by, the second not. */
 MUST_USE bool file_read(int fd, size_t size_max, struct buf *out, struct error *error);
+/* A whole file that is a `what` ("key", "secret"), which the caller wipes: that everybody may read or change it is an error. */
+MUST_USE bool file_read_secret(const char *path, const char *what, size_t size_max, struct buf *out, struct error *error);
 MUST_USE bool file_write_all(int fd, struct slice bytes, struct error *error);
 
 /* Takes the lock of a file for the life of the descriptor; -1 if somebody else has it or on error. `wait_ms` bounds
