@@ -3,11 +3,19 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 const char *history_text(const json_t *event, const char *key)
 {
     const char *text = json_string_value(json_object_get(event, key));
     return text ? text : "";
+}
+
+int64_t history_time_ms(const json_t *event)
+{
+    struct tm tm = {0};
+    const char *rest = strptime(history_text(event, "time"), "%Y-%m-%dT%H:%M:%S", &tm);
+    return rest ? (int64_t)timegm(&tm) * 1000 + (*rest == '.' ? atoi(rest + 1) : 0) : -1;
 }
 
 /* False when fn() has seen enough. */

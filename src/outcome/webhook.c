@@ -13,7 +13,6 @@
 #include <openssl/hmac.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { WINDOW_MAX = 1000, REFUSALS_MAX = 5, LOOK_MS = 200, SAVE_MS = 200, ANSWER_SIZE_MAX = 64 * 1024, RETRY_AFTER_MAX_S = 3600,
@@ -54,13 +53,6 @@ static bool is_wanted(const struct config_hook *config, const char *kind)
     return false;
 }
 
-static int64_t time_of(const char *text)
-{
-    struct tm tm = {0};
-    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-    return rest ? (int64_t)timegm(&tm) * 1000 + (*rest == '.' ? atoi(rest + 1) : 0) : 0;
-}
-
 /* The same line is the same event, in whichever file and run it is read. */
 static void name_event(struct slice line, char ret_id[WEBHOOK_ID_SIZE + 1])
 {
@@ -88,7 +80,7 @@ static void take_line(struct hook *hook, struct slice line)
     char id[WEBHOOK_ID_SIZE + 1];
     json_t *json = json_loadb(line.data, line.size, 0, NULL);
     const char *kind = history_text(json, "event"), *time = history_text(json, "time"), *key = history_text(json, "id");
-    int64_t time_ms = time_of(time);
+    int64_t time_ms = history_time_ms(json);
     name_event(line, id);
     HASH_FIND_STR(hook->taken, id, known);
     if (json && is_wanted(hook->config, kind) && time_ms >= hook->begin_ms && !known) {

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "os/clock.h"
 #include "outcome/follow.h"
+#include "outcome/history.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -42,14 +43,6 @@ struct watch {
 
 /* ---- one event ---- */
 
-static int64_t seconds_of(const char *text)
-{
-    struct tm tm = {0};
-    if (!text || !strptime(text, "%Y-%m-%dT%H:%M:%S", &tm))
-        return -1;
-    return timegm(&tm);
-}
-
 static void count_event(struct watch *watch, enum count count, int64_t time_s, int64_t delay_ms)
 {
     watch->counts[count]++;
@@ -76,12 +69,12 @@ static void take_line(struct watch *watch, struct slice line)
 {
     json_t *event = json_loadb(line.data, line.size, 0, NULL);
     const char *kind = json_string_value(json_object_get(event, "event"));
-    int64_t time_s = seconds_of(json_string_value(json_object_get(event, "time")));
+    int64_t time_ms = history_time_ms(event);
     const json_t *delay = json_object_get(event, "delay_ms");
     pthread_mutex_lock(&watch->mutex);
-    for (size_t i = 0; kind && time_s >= 0 && i < COUNT_OF(counted); i++)
+    for (size_t i = 0; kind && time_ms >= 0 && i < COUNT_OF(counted); i++)
         if (strcmp(kind, counted[i].event) == 0)
-            count_event(watch, counted[i].count, time_s, delay ? json_integer_value(delay) : -1);
+            count_event(watch, counted[i].count, time_ms / 1000, delay ? json_integer_value(delay) : -1);
     if (kind && watch->is_live) {
         char **place = &watch->recent[watch->recent_count++ % WATCH_RECENT];
         free(*place);
