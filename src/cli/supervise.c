@@ -67,46 +67,68 @@ static void end(struct supervisor *supervisor, int exit_code)
     tell_all(supervisor, SIGTERM);
 }
 
-/* Which roles the config as it is now wants. A config that can't be read changes nothing (V2). */
-static bool look_at_config(struct supervisor *supervisor)
+/* The config as it is now; NULL, and said, if it can't be read. */
+static struct config *read_config(const struct supervisor *supervisor)
 {
     const struct command_options *options = supervisor->options;
     struct buf report = {0};
     struct config *config = config_load(options->config_file, options->settings, options->setting_count, &report);
     if (!config)
         (void)fputs(buf_text(&report), stderr);
-    for (size_t i = 0; config && i < supervisor->count; i++) {
+    buf_finish(&report);
+    return config;
+}
+
+static bool is_wanted(const struct role *role, const struct config *config)
+{
+    return !role->is_wanted || role->is_wanted(config);
+}
+
+static void choose_roles(struct supervisor *supervisor, const struct config *config)
+{
+    for (size_t i = 0; i < supervisor->count; i++) {
         struct child *child = &supervisor->children[i];
-        bool is_wanted = !child->role->is_wanted || child->role->is_wanted(config);
-        if (!is_wanted)
+        if (!is_wanted(child->role, config))
             child->start_at_ms = -1;
         else if (child->pid == 0 && child->start_at_ms < 0)
             child->start_at_ms = 0;
     }
+}
+
+/* Which roles the config as it is now wants. A config that can't be read changes nothing (V2). */
+static bool look_at_config(struct supervisor *supervisor)
+{
+    struct config *config = read_config(supervisor);
     bool is_fine = config != NULL;
+    if (config)
+        choose_roles(supervisor, config);
     config_destroy(&config);
-    buf_finish(&report);
     return is_fine;
 }
 
 /* The roles look at the config themselves and say what is wrong with it; what only root may read, they can't. */
-static bool may_reload(const struct supervisor *supervisor)
+static bool can_start(const struct supervisor *supervisor, const struct config *config)
 {
-    const struct command_options *options = supervisor->options;
-    struct buf report = {0};
     struct error error;
-    struct config *config = config_load(options->config_file, options->settings, options->setting_count, &report);
-    bool is_fine = true;
-    for (size_t i = 0; config && is_fine && i < supervisor->count; i++) {
+    for (size_t i = 0; i < supervisor->count; i++) {
         const struct role *role = supervisor->children[i].role;
-        if (!role->can_start || (role->is_wanted && !role->is_wanted(config)) || role->can_start(config, &error))
-            continue;
-        (void)command_fail("run", 0, "the old config stays: %s", error.text);
-        is_fine = false;
+        if (role->can_start && is_wanted(role, config) && !role->can_start(config, &error)) {
+            (void)command_fail("run", 0, "the old config stays: %s", error.text);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void reload(struct supervisor *supervisor)
+{
+    struct config *config = read_config(supervisor);
+    if (!config || can_start(supervisor, config)) {
+        tell_all(supervisor, SIGHUP);
+        if (config)
+            choose_roles(supervisor, config); /* a role that is wanted from now on has nobody to answer for it */
     }
     config_destroy(&config);
-    buf_finish(&report);
-    return is_fine;
 }
 
 static bool is_final(int code)
@@ -158,10 +180,7 @@ static void on_signal(struct supervisor *supervisor, int number)
     if (number == SIGCHLD) {
         reap(supervisor);
     } else if (number == SIGHUP) {
-        if (!may_reload(supervisor))
-            return;
-        tell_all(supervisor, SIGHUP);
-        (void)look_at_config(supervisor); /* a role that is wanted from now on has nobody to answer for it */
+        reload(supervisor);
     } else {
         end(supervisor, 0);
         tell_all(supervisor, number);
