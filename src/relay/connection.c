@@ -109,7 +109,7 @@ void connection_destroy(struct connection *c)
     site->connection_count--;
     relay->connection_count--;
     if (site->source)
-        relay->sources[site->source - relay->config->sources].connections--;
+        source_state(relay, site->source)->connections--;
     connection_auth_end(c);
     stream_destroy(&c->stream);
     smtp_client_destroy(&c->client);
@@ -445,7 +445,7 @@ void connection_open(struct site *site, struct route *route, const struct route_
     site->connecting_count++;
     site->relay->connection_count++;
     if (site->source)
-        site->relay->sources[site->source - site->relay->config->sources].connections++;
+        source_state(site->relay, site->source)->connections++;
     set_options(c);
     bool has_source = dial_source(site, address->to.any.sa_family, &from);
     c->stream = stream_connect(site->relay->parts.base, &address->to.any,

@@ -176,6 +176,11 @@ struct relay {
     void *finished_arg;
 };
 
+static inline struct source_state *source_state(const struct relay *relay, const struct config_source *source) /* of the config's */
+{
+    return &relay->sources[source - relay->config->sources];
+}
+
 /* relay.c */
 void relay_soon(struct relay *relay); /* dirty sites, gathered settles, loading: when the loop comes round */
 void relay_wake_at(struct relay *relay, int64_t wall_ms);

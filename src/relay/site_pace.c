@@ -72,7 +72,7 @@ static int64_t wait_ms(const struct relay *relay, const struct pace *pace, const
     if (!source)
         return most_ms;
     struct pace_limits all = source_limits(relay, source);
-    int64_t source_ms = pace_wait_ms(relay->sources[source - relay->config->sources].pace, &all, now_ms, limit);
+    int64_t source_ms = pace_wait_ms(source_state(relay, source)->pace, &all, now_ms, limit);
     if (source_ms > most_ms) {
         most_ms = source_ms;
         (void)snprintf(ret_limit, 64, "source: %.50s", limit);
@@ -141,7 +141,8 @@ size_t site_connections_max(const struct site *site)
         most = site->pace->connections;
     if (!site->source || !site->source->connections_max)
         return most;
-    size_t all = cluster_share(site->relay, (size_t)site->source->connections_max), used = site->relay->sources[site->source - site->relay->config->sources].connections;
+    size_t all = cluster_share(site->relay, (size_t)site->source->connections_max);
+    size_t used = source_state(site->relay, site->source)->connections;
     size_t left = all > used ? all - used + site->connection_count : site->connection_count;
     return left < most ? left : most;
 }
@@ -158,7 +159,7 @@ void site_take_one(struct site *site)
     pace_take(site->pace, &limits, now_ms);
     if (site->source) {
         struct pace_limits all = source_limits(site->relay, site->source);
-        pace_take(site->relay->sources[site->source - site->relay->config->sources].pace, &all, now_ms);
+        pace_take(source_state(site->relay, site->source)->pace, &all, now_ms);
     }
     if (limits.rates->count || limits.warmup || (site->source && site->source->rates.count))
         paces_changed(site->relay);
