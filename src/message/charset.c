@@ -41,12 +41,12 @@ static bool is_utf8(struct slice charset)
     return slice_equals_nocase(charset, SLICE("utf-8")) || slice_equals_nocase(charset, SLICE("utf8"));
 }
 
-bool charset_is_known(struct slice charset)
+const char *charset_iconv_name(struct slice charset)
 {
     for (size_t i = 0; i < COUNT_OF(table); i++)
         if (slice_equals_nocase(charset, slice_of(table[i].label)))
-            return true;
-    return is_windows_1252(charset) || is_utf8(charset);
+            return table[i].iconv_name;
+    return is_windows_1252(charset) ? "CP1252" : is_utf8(charset) ? "UTF-8" : NULL;
 }
 
 static void put_code_point(struct buf *out, unsigned code)

@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 
-bool charset_is_known(struct slice charset);
+const char *charset_iconv_name(struct slice charset); /* the converter's name for it; NULL: not in the table */
 void charset_decode(struct slice charset, struct slice bytes, struct buf *out); /* appends well-formed UTF-8 */
 
 /* The system's converter, once with iconv (charset_iconv.c), once for Windows: its name there, its code page here. */

@@ -24,7 +24,7 @@ static struct slice normal_name(struct arena *arena, struct slice name)
     for (size_t i = 0; i < COUNT_OF(same); i++)
         if (slice_equals_nocase(name, slice_of(same[i])))
             return SLICE("windows-1252");
-    if (!charset_is_known(name))
+    if (!charset_iconv_name(name))
         return SLICE("windows-1252");
     char *text = arena_text(arena, name);
     for (char *c = text; *c; c++)
@@ -83,6 +83,15 @@ static unsigned code_at(struct slice s)
     return code;
 }
 
+/* Back to the charset's first state, so that plain ASCII may follow: ISO-2022-JP has others. */
+static void end_shift(iconv_t by, struct buf *out)
+{
+    size_t room = 16;
+    char *at = buf_reserve(out, room);
+    (void)iconv(by, NULL, NULL, &at, &room);
+    out->size += 16 - room;
+}
+
 /* From UTF-8; what it lacks becomes a number (C3). */
 static void encode(const char *to, struct slice text, struct buf *out)
 {
@@ -101,10 +110,12 @@ static void encode(const char *to, struct slice text, struct buf *out)
             continue;
         struct slice rest = slice_make(in, left);
         size_t step = utf8_sequence(rest) ? utf8_sequence(rest) : 1;
+        end_shift(by, out);
         buf_printf(out, "&#%u;", code_at(rest));
         in += step;
         left -= step;
     }
+    end_shift(by, out);
     iconv_close(by);
 }
 
@@ -125,6 +136,6 @@ void charset_from_utf8(struct slice charset, struct slice text, struct buf *out)
     if (slice_equals(name, SLICE("utf-8")))
         buf_append(out, text);
     else
-        encode(arena_text(&arena, name), text, out);
+        encode(charset_iconv_name(name), text, out);
     arena_finish(&arena);
 }

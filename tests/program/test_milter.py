@@ -133,7 +133,8 @@ class Nonsense:
         self.server = socket.create_server(("127.0.0.1", 0))
         self.socket = f"inet:127.0.0.1:{self.server.getsockname()[1]}"
         self.text = text
-        threading.Thread(target=self.run, daemon=True).start()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
 
     def run(self):
         while True:
@@ -146,6 +147,8 @@ class Nonsense:
                 client.recv(1000)
 
     def close(self):
+        self.server.shutdown(socket.SHUT_RDWR)  # a thread that still waits here would take a later socket's connection
+        self.thread.join()
         self.server.close()
 
 

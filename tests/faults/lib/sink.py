@@ -45,6 +45,7 @@ class Sink:
             threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
 
     def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for the next one
         self.listener.close()
 
     def _serve(self, peer):
