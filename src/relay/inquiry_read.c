@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { LISTED_MAX = 500, SUMMED_MAX = 5000, DESTINATIONS_MAX = 200 };
+enum { LISTED_MAX = 500, DESTINATIONS_MAX = 200 };
 
 struct listing { struct buf out; size_t count, limit; uint64_t last_id; };
 
@@ -85,6 +85,26 @@ bool inquiry_show(const struct inquiry_source *source, const json_t *request, js
     return is_done;
 }
 
+/* ---- totals ---- */
+
+bool inquiry_totals(const struct inquiry_source *source, const json_t *request, json_t *answer, struct error *error)
+{
+    struct store_totals totals;
+    json_t *nodes = NULL; /* of a shared queue */
+    (void)request;
+    if (!store_totals(source->store, clock_wall_ms(), &totals, error) || !describe_nodes(source->store, &nodes, error))
+        return false;
+    json_object_set_new(answer, "messages", json_integer((json_int_t)totals.messages));
+    json_object_set_new(answer, "recipients", json_integer((json_int_t)totals.recipients));
+    json_object_set_new(answer, "held", json_integer((json_int_t)totals.held));
+    json_object_set_new(answer, "due", json_integer((json_int_t)totals.due));
+    json_object_set_new(answer, "octets", json_integer((json_int_t)totals.bytes));
+    json_object_set_new(answer, "oldest_ms", json_integer(totals.messages ? (json_int_t)totals.oldest_ms : 0));
+    if (nodes)
+        json_object_set_new(answer, "nodes", nodes);
+    return true;
+}
+
 /* ---- destinations ---- */
 
 struct destination {
@@ -96,7 +116,7 @@ struct destination {
     UT_hash_handle hh;
 };
 
-struct summing { struct arena arena; struct destination *all; size_t count; bool is_partial; };
+struct summing { struct arena arena; struct destination *all; size_t count, max; bool is_partial; };
 
 static struct destination *destination_get(struct summing *summing, struct slice domain)
 {
@@ -133,7 +153,7 @@ static bool sum_message(void *arg, const struct store_message *message, const st
                         size_t count)
 {
     struct summing *summing = arg;
-    if (summing->count++ == SUMMED_MAX) {
+    if (summing->count++ == summing->max) {
         summing->is_partial = true;
         return false;
     }
@@ -173,7 +193,7 @@ static void put_destination(struct buf *out, const struct destination *d)
 bool inquiry_destinations(const struct inquiry_source *source, const json_t *request, json_t *answer, struct error *error)
 {
     (void)request;
-    struct summing summing = {0};
+    struct summing summing = {.max = source->summed_max};
     struct destination *d, *next;
     struct buf out = {0};
     size_t count = 0;
@@ -187,7 +207,8 @@ bool inquiry_destinations(const struct inquiry_source *source, const json_t *req
             put_destination(&out, d);
     json_close(&out, ']');
     HASH_CLEAR(hh, summing.all);
-    json_object_set_new(answer, "is_partial", json_boolean(summing.is_partial || count > DESTINATIONS_MAX));
+    json_object_set_new(answer, "domains", json_integer((json_int_t)count));
+    json_object_set_new(answer, "is_partial", json_boolean(summing.is_partial));
     arena_finish(&summing.arena);
     if (is_done)
         return add_json(answer, "destinations", &out, error);

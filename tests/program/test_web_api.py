@@ -13,6 +13,7 @@ import warnings
 import pytest
 
 from lib import mail
+from lib.deep import deepen
 from lib.ports import free_port
 from lib.signed import Authority
 from lib.watch import wait_until
@@ -204,6 +205,18 @@ def test_the_queue_is_searched_and_changed(stuck):
     assert "message" not in story and "removed" in [event["event"] for event in story["events"]]
     destinations = {d["domain"]: d for d in stuck.api("GET", "/v1/destinations")[1]["destinations"]}
     assert destinations["d1.test"]["messages"] == 1 and "refused" in destinations["d1.test"]["reply"].lower()
+
+
+def test_all_of_a_deep_queue_is_summed_by_destination(make_relay):
+    relay = make_relay({"web": web_config()})
+    relay.stop()
+    deepen(relay, 12000, 300)
+    relay.start()
+    web = Web(relay)
+    wait_until(lambda: not web.api("GET", "/v1/destinations")[1]["is_partial"], 20, what="the whole count")
+    found = web.api("GET", "/v1/destinations")[1]
+    assert found["domains"] == 300 and len(found["destinations"]) == 200
+    assert {(d["messages"], d["recipients"], d["reply"]) for d in found["destinations"]} == {(40, 40, "connection refused")}
 
 
 def test_a_message_of_fields_is_sent_with_its_files(api):

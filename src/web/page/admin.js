@@ -117,9 +117,10 @@ async function showStatus() {
 }
 
 async function showDestinations() {
-  const { destinations, is_partial } = await ask('GET', '/v1/destinations');
-  $('destinations-note').textContent = is_partial ? 'Of the oldest 5,000 messages; the queue holds more.'
-    : destinations.length ? '' : 'Nothing waits.';
+  const { destinations, domains, is_partial } = await ask('GET', '/v1/destinations');
+  $('destinations-note').textContent = is_partial ? 'Of the oldest 5,000 messages; the others are being counted.'
+    : domains > destinations.length ? `The ${destinations.length} with most messages, of ${domains}.`
+    : domains ? '' : 'Nothing waits.';
   $('destinations').replaceChildren(...destinations.map((d) => make('tr', {},
     make('td', {}, make('a', { href: `#queue/domain=${encodeURIComponent(d.domain)}` }, d.domain)),
     make('td', { class: 'number' }, String(d.messages)), make('td', { class: 'number' }, String(d.held)),
