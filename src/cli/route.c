@@ -193,7 +193,7 @@ int route_explain(const struct config *config, const char *address, struct slice
     struct answer answer = {0};
     struct error error;
     answer.base = loop_create(&error);
-    struct router *router = answer.base ? router_create(answer.base, config, &error) : NULL;
+    struct router *router = answer.base ? router_create(answer.base, config, NULL, &error) : NULL;
     if (!router)
         return command_fail("route", EX_OSERR, "%s", error.text);
     route_lookup(router, domain, SLICE_NONE, on_route, &answer);

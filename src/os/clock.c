@@ -1,13 +1,43 @@
 #include "os/clock.h"
 
 #include <pthread.h>
-#include <stdbool.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
+
+enum { SIMULATED_START_MS = 1000 * 1000 }; /* of monotonic time: 0 means "not" in many places */
+
+static bool is_simulated; /* set before there are threads */
+static _Atomic int64_t simulated_wall_ms, simulated_mono_ms;
+
+void clock_simulate(int64_t wall_ms)
+{
+    is_simulated = true;
+    atomic_store(&simulated_wall_ms, wall_ms);
+    atomic_store(&simulated_mono_ms, SIMULATED_START_MS);
+}
+
+bool clock_is_simulated(void)
+{
+    return is_simulated;
+}
+
+void clock_advance(int64_t ms)
+{
+    atomic_fetch_add(&simulated_mono_ms, ms);
+    atomic_fetch_add(&simulated_wall_ms, ms);
+}
+
+void clock_jump(int64_t ms)
+{
+    atomic_fetch_add(&simulated_wall_ms, ms);
+}
 
 int64_t clock_wall_ns(void)
 {
     struct timespec now;
+    if (is_simulated)
+        return atomic_load(&simulated_wall_ms) * 1000000;
     clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
@@ -20,6 +50,8 @@ int64_t clock_wall_ms(void)
 int64_t clock_mono_ms(void)
 {
     struct timespec now;
+    if (is_simulated)
+        return atomic_load(&simulated_mono_ms);
     clock_gettime(CLOCK_BOOTTIME, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }

@@ -8,6 +8,7 @@
 #ifndef MR_OS_CLOCK_H
 #define MR_OS_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 int64_t clock_wall_ms(void);
@@ -18,5 +19,11 @@ int64_t clock_set_forward_ms(void); /* how far the clock was set forward, 0 if i
 int clock_zone_s(int64_t wall_ms); /* local offset then, seconds east of UTC */
 /* "2026-11-24T04:18:00.123Z"; text has room for 25 octets. */
 void clock_rfc3339(int64_t wall_ms, char ret_text[25]);
+
+/* A simulated clock (the lab's): from now on both times stand still but for these calls. Before any thread and any timer is made. */
+void clock_simulate(int64_t wall_ms);
+bool clock_is_simulated(void);
+void clock_advance(int64_t ms);
+void clock_jump(int64_t ms); /* the wall clock alone, as somebody sets it */
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "os/timer.h"
 
 #include <curl/curl.h>
 #include <event2/event.h>
@@ -10,7 +11,7 @@
 struct https {
     struct event_base *base;
     CURLM *multi;
-    struct event *timer;
+    struct timer *timer;
     struct https_call *calls;
 };
 
@@ -99,12 +100,10 @@ static void on_ready(int fd, short what, void *arg)
     look_for_ends(https);
 }
 
-static void on_timer(int fd, short what, void *arg)
+static void on_timer(void *arg)
 {
     struct https *https = arg;
     int running;
-    (void)fd;
-    (void)what;
     (void)curl_multi_socket_action(https->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     look_for_ends(https);
 }
@@ -130,12 +129,11 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
 static int on_wish_for_time(CURLM *multi, long timeout_ms, void *arg)
 {
     struct https *https = arg;
-    struct timeval wait = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
     (void)multi;
     if (timeout_ms < 0)
-        (void)evtimer_del(https->timer);
+        timer_stop(https->timer);
     else
-        (void)evtimer_add(https->timer, &wait);
+        timer_set(https->timer, timeout_ms);
     return 0;
 }
 
@@ -145,10 +143,10 @@ struct https *https_create(struct event_base *base, struct error *error)
 {
     struct https *https = mem_alloc(sizeof *https);
     https->base = base;
-    https->timer = evtimer_new(base, on_timer, https);
+    https->timer = timer_make(base, on_timer, https);
     if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
         https->multi = curl_multi_init();
-    if (!https->multi || !https->timer) {
+    if (!https->multi) {
         (void)error_set(error, "HTTPS: libcurl does not start");
         https_destroy(&https);
         return NULL;
@@ -169,8 +167,7 @@ void https_destroy(struct https **https)
         https_cancel(h->calls);
     if (h->multi)
         (void)curl_multi_cleanup(h->multi);
-    if (h->timer)
-        event_free(h->timer);
+    timer_free(&h->timer);
     curl_global_cleanup();
     free(h);
     *https = NULL;

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "os/timer.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -27,8 +28,11 @@ struct stream {
     const struct stream_handler *handler;
     void *arg;
     const char *close_reason;     /* set when an error came inside a stream_ call; told from the loop */
+    struct timer *arrival;        /* of a simulated connection on its way; NULL else */
+    int problem;                  /* what it comes to: an errno, or 0 */
 };
 
+static void close_now(struct stream *stream, const char *reason);
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
 
@@ -57,6 +61,39 @@ static int open_socket(const struct sockaddr *to, const struct sockaddr *from, s
     return fd;
 }
 
+/* Takes the descriptor, also when it fails. */
+static struct stream *make(struct event_base *base, int fd, enum stream_phase phase, const struct stream_handler *handler, void *arg,
+                           struct error *error)
+{
+    struct stream *stream = mem_alloc(sizeof *stream);
+    stream->socket_fd = fd;
+    stream->phase = phase;
+    stream->handler = handler;
+    stream->arg = arg;
+    stream->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, stream);
+    stream->writable = event_new(base, fd, EV_WRITE, on_writable, stream);
+    if (stream->readable && stream->writable)
+        return stream;
+    stream_destroy(&stream);
+    (void)error_set(error, "can't watch a socket");
+    return NULL;
+}
+
+static bool watch(struct stream **stream, struct event *event, struct error *error)
+{
+    if (event_add(event, NULL) == 0)
+        return true;
+    stream_destroy(stream);
+    return error_set(error, "can't watch a socket");
+}
+
+static void begin_plain(struct stream *stream)
+{
+    stream->phase = PLAIN;
+    (void)event_add(stream->readable, NULL);
+    stream->handler->on_connected(stream->arg);
+}
+
 struct stream *stream_connect(struct event_base *base, const struct sockaddr *to,
                               const struct sockaddr *from, const struct stream_handler *handler,
                               void *arg, struct error *error)
@@ -64,37 +101,38 @@ struct stream *stream_connect(struct event_base *base, const struct sockaddr *to
     int fd = open_socket(to, from, error);
     if (fd < 0)
         return NULL;
-    struct stream *stream = mem_alloc(sizeof *stream);
-    stream->socket_fd = fd;
-    stream->phase = CONNECTING;
-    stream->handler = handler;
-    stream->arg = arg;
-    stream->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, stream);
-    stream->writable = event_new(base, fd, EV_WRITE, on_writable, stream);
-    if (!stream->readable || !stream->writable || event_add(stream->writable, NULL) != 0) {
-        stream_destroy(&stream);
-        (void)error_set(error, "can't watch a socket");
-        return NULL;
-    }
-    return stream;
+    struct stream *stream = make(base, fd, CONNECTING, handler, arg, error);
+    return stream && watch(&stream, stream->writable, error) ? stream : NULL;
 }
 
 struct stream *stream_accepted(struct event_base *base, int fd, const struct stream_handler *handler, void *arg,
                                struct error *error)
 {
-    struct stream *stream = mem_alloc(sizeof *stream);
     int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* only a delay if refused */
-    stream->socket_fd = fd;
-    stream->phase = PLAIN;
-    stream->handler = handler;
-    stream->arg = arg;
-    stream->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, stream);
-    stream->writable = event_new(base, fd, EV_WRITE, on_writable, stream);
-    if (!stream->readable || !stream->writable || event_add(stream->readable, NULL) != 0) {
-        stream_destroy(&stream);
-        (void)error_set(error, "can't watch a socket");
-    }
+    struct stream *stream = make(base, fd, PLAIN, handler, arg, error);
+    return stream && watch(&stream, stream->readable, error) ? stream : NULL;
+}
+
+static void on_arrival(void *arg)
+{
+    struct stream *stream = arg;
+    if (stream->problem)
+        close_now(stream, strerrordesc_np(stream->problem));
+    else
+        begin_plain(stream);
+}
+
+struct stream *stream_simulated(struct event_base *base, struct stream_end end, const struct stream_handler *handler, void *arg,
+                                struct error *error)
+{
+    struct stream *stream = make(base, end.fd, CONNECTING, handler, arg, error);
+    if (!stream)
+        return NULL;
+    stream->problem = end.problem;
+    stream->arrival = timer_make(base, on_arrival, stream);
+    if (end.fd >= 0 || end.problem)
+        timer_set(stream->arrival, end.after_ms);
     return stream;
 }
 
@@ -130,6 +168,7 @@ void stream_destroy(struct stream **stream)
     struct stream *s = *stream;
     if (!s)
         return;
+    timer_free(&s->arrival);
     if (s->readable)
         event_free(s->readable);
     if (s->writable)
@@ -137,7 +176,8 @@ void stream_destroy(struct stream **stream)
     if (s->ssl)
         SSL_set_shutdown(s->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); /* else its session could not be resumed */
     SSL_free(s->ssl);
-    close(s->socket_fd);
+    if (s->socket_fd >= 0)
+        close(s->socket_fd);
     buf_finish(&s->out);
     free(s);
     *stream = NULL;
@@ -244,9 +284,7 @@ static void on_connect_result(struct stream *stream)
         close_now(stream, strerrordesc_np(problem));
         return;
     }
-    stream->phase = PLAIN;
-    (void)event_add(stream->readable, NULL);
-    stream->handler->on_connected(stream->arg);
+    begin_plain(stream);
 }
 
 /* What a person can act on, with OpenSSL's words behind it. */

@@ -30,6 +30,11 @@ struct stream_handler {
 MUST_USE struct stream *stream_connect(struct event_base *base, const struct sockaddr *to,
                                        const struct sockaddr *from, const struct stream_handler *handler,
                                        void *arg, struct error *error);
+/* What a simulated network makes of an attempt to connect: a connected socket (taken over), or `problem`, an errno, either of them
+ * after that time; neither: nothing ever comes of it. */
+struct stream_end { int fd, problem; int64_t after_ms; }; /* fd -1: none */
+MUST_USE struct stream *stream_simulated(struct event_base *base, struct stream_end end, const struct stream_handler *handler,
+                                         void *arg, struct error *error);
 /* A connection that accept() gave; reading begins at once. Takes the descriptor, also when it fails. */
 MUST_USE struct stream *stream_accepted(struct event_base *base, int fd, const struct stream_handler *handler,
                                         void *arg, struct error *error);

@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "os/clock.h"
 
-#include <event2/event.h>
 #include <stdlib.h>
 
 enum { LOOK_AGAIN_MS = 250, REPORT_MS = 1000 };
@@ -135,8 +134,7 @@ static void arm(struct relay *relay)
         left_ms = left_ms > 0 ? left_ms : LOOK_AGAIN_MS;
     if (left_ms > REPORT_MS)
         left_ms = REPORT_MS;
-    struct timeval wait = {left_ms / 1000, left_ms % 1000 * 1000};
-    (void)evtimer_add(relay->lease_timer, &wait);
+    timer_set(relay->lease_timer, left_ms);
 }
 
 /* What is being said stops in the middle of a sentence; a message that has gone out whole may still be answered for. */
@@ -154,13 +152,11 @@ static void cut_all(struct relay *relay)
     }
 }
 
-static void on_lease(int fd, short what, void *arg)
+static void on_lease(void *arg)
 {
     struct relay *relay = arg;
     struct node_numbers numbers = {(int64_t)relay->connection_count, (int64_t)HASH_COUNT(relay->items), (int64_t)relay->delivered,
                                    (int64_t)relay->deferred, (int64_t)relay->bounced};
-    (void)fd;
-    (void)what;
     bool is_over = clock_mono_ms() >= node_lease_ends_ms(relay->parts.node);
     if (is_over && !relay->is_cut)
         cut_all(relay);
@@ -240,16 +236,13 @@ void cluster_start(struct relay *relay)
 {
     if (!relay->parts.node)
         return;
-    relay->lease_timer = evtimer_new(relay->parts.base, on_lease, relay);
-    if (!relay->lease_timer)
-        mem_exhausted(sizeof *relay);
+    relay->lease_timer = timer_make(relay->parts.base, on_lease, relay);
     relay->is_making_room = true;
     arm(relay);
 }
 
 void cluster_end(struct relay *relay)
 {
-    if (relay->lease_timer)
-        event_free(relay->lease_timer);
+    timer_free(&relay->lease_timer);
     free(relay->releases);
 }

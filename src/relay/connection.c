@@ -2,7 +2,6 @@
 #include "os/clock.h"
 #include "relay/connection_private.h"
 
-#include <event2/event.h>
 #include <event2/util.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,21 +28,15 @@ void connection_arm(struct connection *c, int64_t deadline_ms)
     c->deadline_ms = deadline_ms;
     if (c->armed_ms && c->armed_ms <= deadline_ms)
         return;
-    int64_t wait_ms = deadline_ms - clock_mono_ms();
-    if (wait_ms < 0)
-        wait_ms = 0;
-    struct timeval wait = {wait_ms / 1000, wait_ms % 1000 * 1000};
     c->armed_ms = deadline_ms;
-    (void)evtimer_add(c->timer, &wait);
+    timer_set(c->timer, deadline_ms - clock_mono_ms());
 }
 
 static void fail_unconnected(struct connection *c, const char *reason);
 
-static void on_timer(int fd, short what, void *arg)
+static void on_timer(void *arg)
 {
     struct connection *c = arg;
-    (void)fd;
-    (void)what;
     int64_t now_ms = clock_mono_ms();
     c->armed_ms = 0;
     if (now_ms < c->deadline_ms) {
@@ -113,7 +106,7 @@ void connection_destroy(struct connection *c)
     connection_auth_end(c);
     stream_destroy(&c->stream);
     smtp_client_destroy(&c->client);
-    event_free(c->timer);
+    timer_free(&c->timer);
     arena_finish(&c->arena);
     buf_finish(&c->converted);
     buf_finish(&c->trimmed);
@@ -421,6 +414,13 @@ static void set_options(struct connection *c)
 #undef SECONDS
 }
 
+static struct stream *dial(struct connection *c, const struct sockaddr *to, const struct sockaddr *from, struct error *error)
+{
+    const struct relay_parts *parts = &c->relay->parts;
+    return parts->network ? stream_simulated(parts->base, parts->network->dial(parts->network->arg, to, from), &handler, c, error)
+                          : stream_connect(parts->base, to, from, &handler, c, error);
+}
+
 void connection_open(struct site *site, struct route *route, const struct route_host *host,
                      const struct route_address *address)
 {
@@ -434,9 +434,7 @@ void connection_open(struct site *site, struct route *route, const struct route_
     c->phase = PHASE_CONNECTING;
     c->started_ms = clock_mono_ms();
     route_address_text(address, c->address, sizeof c->address);
-    c->timer = evtimer_new(site->relay->parts.base, on_timer, c);
-    if (!c->timer)
-        mem_exhausted(sizeof *c);
+    c->timer = timer_make(site->relay->parts.base, on_timer, c);
     c->next = site->connections;
     if (c->next)
         c->next->previous = c;
@@ -448,8 +446,7 @@ void connection_open(struct site *site, struct route *route, const struct route_
         source_state(site->relay, site->source)->connections++;
     set_options(c);
     bool has_source = dial_source(site, address->to.any.sa_family, &from);
-    c->stream = stream_connect(site->relay->parts.base, &address->to.any,
-                               has_source ? (struct sockaddr *)&from : NULL, &handler, c, &error);
+    c->stream = dial(c, &address->to.any, has_source ? (struct sockaddr *)&from : NULL, &error);
     int64_t dial_ms = c->relay->config->delivery.dial_ms, most_ms = c->relay->config->delivery.timeout_ms.connect;
     c->dial_until_ms = c->started_ms + most_ms;
     if (c->stream)

@@ -27,7 +27,7 @@ struct connection {
     struct tls_policy policy;
     char policy_text[300];           /* for events */
     struct smtp_client *client;
-    struct event *timer;
+    struct timer *timer;
     int64_t deadline_ms, armed_ms;   /* monotonic; armed: when the timer fires */
     int64_t started_ms, dial_until_ms, connect_ms, transaction_ms;
     size_t transactions;

@@ -4,7 +4,6 @@
 #include "os/clock.h"
 #include "os/file.h"
 
-#include <event2/event.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -82,10 +81,8 @@ static void save(struct relay *relay)
     json_decref(all);
 }
 
-static void on_timer(int fd, short what, void *arg)
+static void on_timer(void *arg)
 {
-    (void)fd;
-    (void)what;
     save(arg);
 }
 
@@ -104,10 +101,8 @@ void paces_load(struct relay *relay)
     struct error error;
     json_error_t fault;
     const struct config *config = relay->config;
-    relay->pace_timer = evtimer_new(relay->parts.base, on_timer, relay);
+    relay->pace_timer = timer_make(relay->parts.base, on_timer, relay);
     relay->sources = mem_alloc((config->source_count + 1) * sizeof *relay->sources);
-    if (!relay->pace_timer)
-        mem_exhausted(sizeof *relay);
     buf_printf(&path, "%s/pace.json", relay->parts.queue_dir);
     int fd = open(buf_text(&path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd >= 0) {
@@ -154,9 +149,8 @@ void paces_tell(struct relay *relay, json_t *answer)
 
 void paces_changed(struct relay *relay)
 {
-    static const struct timeval wait = {.tv_sec = WRITE_AFTER_S};
-    if (!relay->parts.is_rehearsal && !evtimer_pending(relay->pace_timer, NULL))
-        (void)evtimer_add(relay->pace_timer, &wait);
+    if (!relay->parts.is_rehearsal && !timer_is_set(relay->pace_timer))
+        timer_set(relay->pace_timer, 1000L * WRITE_AFTER_S);
 }
 
 void paces_close(struct relay *relay)
@@ -164,9 +158,9 @@ void paces_close(struct relay *relay)
     struct pace *pace, *next;
     if (!relay->pace_timer)
         return;
-    if (evtimer_pending(relay->pace_timer, NULL))
+    if (timer_is_set(relay->pace_timer))
         save(relay);
-    event_free(relay->pace_timer);
+    timer_free(&relay->pace_timer);
     HASH_ITER(hh, relay->paces, pace, next)
         drop(relay, pace);
     free(relay->sources);

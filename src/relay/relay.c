@@ -30,16 +30,12 @@ void relay_wake_at(struct relay *relay, int64_t wall_ms)
     relay->wake_ms = wall_ms;
     int64_t wait_ms = wall_ms - clock_due_ms();
     /* Many that are due one after another are loaded together. */
-    wait_ms = wait_ms < 0 ? WAKE_GRAIN_MS : wait_ms + WAKE_GRAIN_MS;
-    struct timeval wait = {wait_ms / 1000, wait_ms % 1000 * 1000};
-    (void)evtimer_add(relay->wake, &wait);
+    timer_set(relay->wake, wait_ms < 0 ? WAKE_GRAIN_MS : wait_ms + WAKE_GRAIN_MS);
 }
 
-static void on_wake(int fd, short what, void *arg)
+static void on_wake(void *arg)
 {
     struct relay *relay = arg;
-    (void)fd;
-    (void)what;
     relay->wake_ms = INT64_MAX;
     if (!relay->load.is_on) /* its end looks for what has become due meanwhile */
         relay->is_behind = true;
@@ -173,8 +169,8 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
     relay->handed_id = atomic_load(&parts->ids->last);
     relay->random = (uint64_t)clock_wall_ns() | 1;
     relay->soon = event_new(parts->base, -1, 0, on_soon, relay);
-    relay->wake = evtimer_new(parts->base, on_wake, relay);
-    if (!relay->soon || !relay->wake)
+    relay->wake = timer_make(parts->base, on_wake, relay);
+    if (!relay->soon)
         mem_exhausted(sizeof *relay);
     relay->suppressed = suppressed_open(parts->queue_dir, parts->config->suppress.expire_ms, error);
     if (!relay->suppressed) {
@@ -184,7 +180,7 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
     paces_load(relay);
     if (!relay->tls)
         relay->tls = tls_open(relay->config, error);
-    relay->router = relay->tls && login_open_all(relay, error) ? router_create(parts->base, parts->config, error) : NULL;
+    relay->router = relay->tls && login_open_all(relay, error) ? router_create(parts->base, parts->config, parts->resolver, error) : NULL;
     if (relay->router && !parts->is_rehearsal && !router_keep(relay->router, error)) {
         relay_destroy(&relay);
         return NULL;
@@ -255,8 +251,7 @@ void relay_destroy(struct relay **relay)
     loader_destroy(r);
     if (r->soon)
         event_free(r->soon);
-    if (r->wake)
-        event_free(r->wake);
+    timer_free(&r->wake);
     login_close_all(r);
     tls_close(&r->tls);
     inquiries_end(&r->inquiries);

@@ -17,6 +17,7 @@
 
 #include "config/secrets.h"
 #include "os/link.h"
+#include "os/stream.h"
 #include "outcome/badmail.h"
 #include "outcome/event.h"
 #include "store/ids.h"
@@ -30,6 +31,11 @@ struct control_question;
 struct event_base;
 struct relay;
 struct tls;
+
+struct network { /* a simulated one: what it makes of a connection to that address, from an address that may be NULL */
+    struct stream_end (*dial)(void *arg, const struct sockaddr *to, const struct sockaddr *from);
+    void *arg;
+};
 
 struct relay_parts { /* all stay in place while the relay lives */
     struct event_base *base;
@@ -48,6 +54,8 @@ struct relay_parts { /* all stay in place while the relay lives */
     struct tls *tls;                      /* taken over; NULL: made here, of files that may be read by now */
     bool is_rehearsal;                    /* Y5 */
     const struct link_pair *link;         /* to the listener; NULL: there is none */
+    const struct resolver *resolver;      /* NULL: libunbound */
+    const struct network *network;        /* NULL: the real one */
 };
 
 MUST_USE struct relay *relay_start(const struct relay_parts *parts, struct error *error);

@@ -20,6 +20,7 @@
 #include "config/signer.h"
 #include "relay/login.h"
 #include "outcome/suppressed.h"
+#include "os/timer.h"
 #include "outcome/tlsrpt.h"
 #include "relay/pace.h"
 #include "relay/relay.h"
@@ -102,7 +103,7 @@ struct site {                  /* hosts that are reached together (route.h N9) *
     struct attempt failure;    /* why it is dead, or its last host failure; texts in the arena */
     bool has_soft_failure;     /* among the failures since it last worked one was temporary */
     struct arena arena;
-    struct event *timer;
+    struct timer *timer;
     bool is_dirty;
     bool is_crowded;           /* domains that lead here are among relay->crowds */
     struct site *next_dirty;
@@ -129,7 +130,8 @@ struct relay {
     struct login *logins;      /* of routes with a user */
     struct https *https;       /* of their tokens; NULL: not needed */
     struct local *local;
-    struct event *soon, *wake;
+    struct event *soon;
+    struct timer *wake;
     int64_t wake_ms;           /* wall time of the next load; INT64_MAX = none */
     bool is_behind;            /* the queue may hold due messages that are not in memory, and no load under way will see */
     struct {                   /* under way */
@@ -153,7 +155,7 @@ struct relay {
     struct site *sites, *dirty;
     struct host_mark *marks;
     struct pace *paces;
-    struct event *pace_timer;  /* they changed and are about to be written */
+    struct timer *pace_timer;  /* they changed and are about to be written */
     struct suppressed *suppressed;
     struct tls_reports *tls_reports; /* NULL: none are made */
     struct source_state *sources; /* as config->sources */
@@ -171,7 +173,7 @@ struct relay {
     size_t release_count, release_capacity;
     int64_t release_after_ms;  /* monotonic */
     bool is_releasing, is_cut, is_making_room;
-    struct event *lease_timer;
+    struct timer *lease_timer;
     void (*finished)(void *arg); /* set: finishing */
     void *finished_arg;
 };

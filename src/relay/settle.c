@@ -6,7 +6,6 @@
 #include "outcome/receipt.h"
 #include "config/schedule.h"
 
-#include <event2/event.h>
 #include <stdlib.h>
 
 enum { CONTENT_TRIES_MAX = 3600 / STORE_AGAIN_S };
@@ -30,7 +29,7 @@ struct settle {
     size_t final_count;         /* of the settlements */
     bool is_last;               /* no recipient of the message is left after it */
     int64_t next_ms;            /* the earliest retry */
-    struct event *again;
+    struct timer *again;
     struct settle *next_again;  /* of relay->again: those that wait to be offered to the store once more */
 };
 
@@ -50,8 +49,7 @@ static void settle_destroy(struct settle *settle)
         settle->notices = notice->next;
         queued_destroy(&notice);
     }
-    if (settle->again)
-        event_free(settle->again);
+    timer_free(&settle->again);
     arena_finish(&settle->arena);
     free(settle);
 }
@@ -319,11 +317,9 @@ static void tell_about(struct settle *settle, enum event_kind kind, uint64_t id,
 
 static void submit(struct settle *settle);
 
-static void on_again(int fd, short what, void *arg)
+static void on_again(void *arg)
 {
     struct settle *settle = arg, **at = &settle->relay->again;
-    (void)fd;
-    (void)what;
     while (*at != settle)
         at = &(*at)->next_again;
     *at = settle->next_again;
@@ -333,7 +329,6 @@ static void on_again(int fd, short what, void *arg)
 /* The outcome stands, the disk does not take it yet: it is kept and offered again, as a new transaction. */
 static void try_again(struct settle *settle)
 {
-    static const struct timeval wait = {.tv_sec = STORE_AGAIN_S};
     struct event event = EVENT(EVENT_ERROR);
     event.id = settle->item->id;
     event.reason = slice_of(settle->job.error.text);
@@ -341,10 +336,8 @@ static void try_again(struct settle *settle)
     event_put(settle->relay->parts.log, &event);
     event_flush(settle->relay->parts.log);
     if (!settle->again)
-        settle->again = evtimer_new(settle->relay->parts.base, on_again, settle);
-    if (!settle->again)
-        mem_exhausted(sizeof *settle);
-    (void)evtimer_add(settle->again, &wait);
+        settle->again = timer_make(settle->relay->parts.base, on_again, settle);
+    timer_set(settle->again, 1000L * STORE_AGAIN_S);
     settle->next_again = settle->relay->again;
     settle->relay->again = settle;
 }

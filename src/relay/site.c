@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "os/clock.h"
 
-#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -53,10 +52,8 @@ static int64_t rest_ms(const struct site *site)
 
 /* ---- life ---- */
 
-static void on_timer(int fd, short what, void *arg)
+static void on_timer(void *arg)
 {
-    (void)fd;
-    (void)what;
     site_touch(arg);
 }
 
@@ -88,9 +85,7 @@ static struct site *site_get(struct relay *relay, const struct route *route, enu
     site->login = login_find(relay, route->rule);
     site->last = &site->first;
     site->window = WINDOW_START;
-    site->timer = evtimer_new(relay->parts.base, on_timer, site);
-    if (!site->timer)
-        mem_exhausted(sizeof *site);
+    site->timer = timer_make(relay->parts.base, on_timer, site);
     HASH_ADD_KEYPTR(hh, relay->sites, site->name, strlen(site->name), site);
     return site;
 }
@@ -106,7 +101,7 @@ void site_destroy(struct site *site)
     }
     crowd_forget(site);
     HASH_DEL(site->relay->sites, site);
-    event_free(site->timer);
+    timer_free(&site->timer);
     arena_finish(&site->arena);
     free(site->name);
     free(site);
@@ -124,8 +119,7 @@ void site_touch(struct site *site)
 
 void site_arm(struct site *site, int64_t wait_ms)
 {
-    struct timeval wait = {wait_ms / 1000, wait_ms % 1000 * 1000};
-    (void)evtimer_add(site->timer, &wait);
+    timer_set(site->timer, wait_ms);
 }
 
 /* ---- jobs of the site ---- */

@@ -23,7 +23,8 @@ enum { LOOK_EVERY_S = 60, ID_SIZE = 33, ANSWER_SIZE_MAX = 64 * 1024, HTTPS_TIMEO
 struct tls_reports {
     struct relay *relay;
     struct tlsrpt *counts;
-    struct event *save, *look, *readable;
+    struct timer *save, *look;
+    struct event *readable;
     struct ub_ctx *dns;
     struct https *https;
     int64_t delay_ms;
@@ -54,20 +55,12 @@ static void tell(struct tls_reports *r, enum event_kind kind, const char *to, co
     event_flush(r->relay->parts.log);
 }
 
-static void wait_for(struct event *timer, int64_t ms)
-{
-    struct timeval wait = {ms / 1000, ms % 1000 * 1000};
-    (void)evtimer_add(timer, &wait);
-}
-
 /* ---- counting ---- */
 
-static void on_save(int fd, short what, void *arg)
+static void on_save(void *arg)
 {
     struct tls_reports *r = arg;
     struct error error;
-    (void)fd;
-    (void)what;
     if (!tlsrpt_save(r->counts, &error))
         tell(r, EVENT_WARNING, NULL, error.text);
 }
@@ -125,8 +118,8 @@ void tls_reports_count(struct relay *relay, const struct site *site, const struc
         struct tlsrpt_failure fetch = {.type = "sts-policy-fetch-error", .reason = route->sts_problem};
         is_due = tlsrpt_count(r->counts, route->domain, &none, &fetch, now_ms) || is_due;
     }
-    if (is_due && !evtimer_pending(r->save, NULL))
-        wait_for(r->save, TLSRPT_SAVE_MS);
+    if (is_due && !timer_is_set(r->save))
+        timer_set(r->save, TLSRPT_SAVE_MS);
 }
 
 /* ---- one domain's report ---- */
@@ -148,7 +141,7 @@ static void end_domain(struct tls_reports *r, bool is_done)
     r->domain = NULL;
     buf_clear(&r->gzipped);
     arena_reset(&r->arena);
-    wait_for(r->look, PAUSE_MS);
+    timer_set(r->look, PAUSE_MS);
 }
 
 static bool write_mail(struct tls_reports *r, const char *to, struct error *error)
@@ -329,7 +322,7 @@ static void next_domain(struct tls_reports *r)
         json_decref(r->domains);
         r->domains = NULL;
         memcpy(r->passed, r->day, sizeof r->passed);
-        wait_for(r->look, PAUSE_MS);
+        timer_set(r->look, PAUSE_MS);
         return;
     }
     r->domain = mem_copy_text(json_object_iter_key(first));
@@ -347,7 +340,7 @@ static void begin_day(struct tls_reports *r)
     tlsrpt_day(now_ms - KEPT_MS, begin);
     tlsrpt_day(now_ms - r->delay_ms, end); /* a day is due when it is over for so long */
     if (!tlsrpt_next(r->relay->parts.queue_dir, r->passed, end, r->day)) {
-        wait_for(r->look, r->has_skipped ? AGAIN_MS : LOOK_EVERY_S * 1000);
+        timer_set(r->look, r->has_skipped ? AGAIN_MS : LOOK_EVERY_S * 1000);
         r->passed[0] = '\0';
         r->has_skipped = false;
         return;
@@ -361,17 +354,15 @@ static void begin_day(struct tls_reports *r)
         r->domains = NULL;
         (void)!tlsrpt_write(r->relay->parts.queue_dir, r->day, none, NULL);
         json_decref(none);
-        wait_for(r->look, PAUSE_MS);
+        timer_set(r->look, PAUSE_MS);
         return;
     }
     next_domain(r);
 }
 
-static void on_look(int fd, short what, void *arg)
+static void on_look(void *arg)
 {
     struct tls_reports *r = arg;
-    (void)fd;
-    (void)what;
     if (r->domains)
         next_domain(r);
     else
@@ -399,12 +390,12 @@ bool tls_reports_start(struct relay *relay, struct error *error)
     if (!r->https)
         return false;
     r->delay_ms = relay->config->tlsrpt.delay_ms ? (int64_t)relay_random(relay) * 1000 % relay->config->tlsrpt.delay_ms : 0;
-    r->save = evtimer_new(base, on_save, r);
-    r->look = evtimer_new(base, on_look, r);
+    r->save = timer_make(base, on_save, r);
+    r->look = timer_make(base, on_look, r);
     r->readable = event_new(base, ub_fd(r->dns), EV_READ | EV_PERSIST, on_answers, r);
-    if (!r->save || !r->look || !r->readable || event_add(r->readable, NULL) != 0)
+    if (!r->readable || event_add(r->readable, NULL) != 0)
         mem_exhausted(sizeof *r);
-    wait_for(r->look, PAUSE_MS);
+    timer_set(r->look, PAUSE_MS);
     return true;
 }
 
@@ -413,10 +404,10 @@ void tls_reports_end(struct relay *relay)
     struct tls_reports *r = relay->tls_reports;
     if (!r)
         return;
-    struct event *events[] = {r->save, r->look, r->readable};
-    for (size_t i = 0; i < COUNT_OF(events); i++)
-        if (events[i])
-            event_free(events[i]);
+    timer_free(&r->save);
+    timer_free(&r->look);
+    if (r->readable)
+        event_free(r->readable);
     https_destroy(&r->https);
     if (r->dns)
         ub_ctx_delete(r->dns);

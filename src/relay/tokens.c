@@ -3,9 +3,9 @@
 #include "base/mem.h"
 #include "config/secrets.h"
 #include "os/clock.h"
+#include "os/timer.h"
 #include "relay/oauth.h"
 
-#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -20,18 +20,12 @@ struct tokens {
     struct oauth_endpoints endpoints;
     char *access, *asked_with, *unsaved; /* unsaved: a refresh token that the file does not have */
     int64_t useful_until_ms, retry_ms, again_ms; /* monotonic; again: the next pause */
-    struct event *timer;
+    struct timer *timer;
     enum tokens_state state;
     char problem[400], warning[ERROR_TEXT_SIZE_MAX];
     tokens_fn *fn;
     void *arg;
 };
-
-static void set_timer(struct tokens *tokens, int64_t wait_ms)
-{
-    struct timeval wait = {wait_ms / 1000, wait_ms % 1000 * 1000};
-    (void)evtimer_add(tokens->timer, &wait);
-}
 
 static void replace(char **secret, char *with)
 {
@@ -64,7 +58,7 @@ static void granted(struct tokens *tokens, struct oauth_answer *answer)
     tokens->state = TOKENS_READY;
     tokens->again_ms = AGAIN_MS;
     keep_refresh_token(tokens, answer->refresh_token);
-    set_timer(tokens, life_ms - ahead_ms);
+    timer_set(tokens->timer, life_ms - ahead_ms);
 }
 
 static void not_granted(struct tokens *tokens, enum oauth_verdict verdict, const char *problem)
@@ -77,7 +71,7 @@ static void not_granted(struct tokens *tokens, enum oauth_verdict verdict, const
         return;
     }
     tokens->retry_ms = clock_mono_ms() + tokens->again_ms;
-    set_timer(tokens, tokens->again_ms);
+    timer_set(tokens->timer, tokens->again_ms);
     tokens->again_ms = 2 * tokens->again_ms > AGAIN_MOST_MS ? AGAIN_MOST_MS : 2 * tokens->again_ms;
 }
 
@@ -97,11 +91,9 @@ static void on_answer(void *arg, const struct https_answer *given)
 }
 
 /* It is time for the next one; or the file could not be used, which is as good as a refusal and told from the loop. */
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void on_timer(void *arg)
 {
     struct tokens *tokens = arg;
-    (void)fd;
-    (void)what;
     if (tokens->state == TOKENS_FETCHING) {
         tokens->state = TOKENS_REFUSED;
         tokens->fn(tokens->arg, tokens);
@@ -117,12 +109,12 @@ void tokens_fetch(struct tokens *tokens)
     if (tokens->call || tokens->state == TOKENS_FETCHING)
         return;
     tokens->state = TOKENS_FETCHING;
-    (void)evtimer_del(tokens->timer);
+    timer_stop(tokens->timer);
     if (!oauth_has_own_token(tokens->oauth)) {
         char *token = tokens->unsaved ? mem_copy_text(tokens->unsaved) : oauth_token_load(tokens->oauth, &error);
         if (!token) {
             (void)snprintf(tokens->problem, sizeof tokens->problem, "%.*s", (int)sizeof tokens->problem - 1, error.text);
-            set_timer(tokens, 0);
+            timer_set(tokens->timer, 0);
             return;
         }
         replace(&tokens->asked_with, token);
@@ -169,9 +161,7 @@ struct tokens *tokens_create(struct event_base *base, struct https *https, const
     struct tokens *tokens = mem_alloc(sizeof *tokens);
     *tokens = (struct tokens){.https = https, .oauth = oauth, .client_secret = client_secret, .again_ms = AGAIN_MS, .fn = fn, .arg = arg};
     oauth_endpoints(&tokens->arena, oauth, &tokens->endpoints);
-    tokens->timer = evtimer_new(base, on_timer, tokens);
-    if (!tokens->timer)
-        mem_exhausted(sizeof *tokens);
+    tokens->timer = timer_make(base, on_timer, tokens);
     return tokens;
 }
 
@@ -182,7 +172,7 @@ void tokens_destroy(struct tokens **tokens)
         return;
     if (t->call)
         https_cancel(t->call);
-    event_free(t->timer);
+    timer_free(&t->timer);
     secret_free(t->access);
     secret_free(t->asked_with);
     secret_free(t->unsaved);

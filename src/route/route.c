@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CACHE_MAX = 50000 };
+enum { CACHE_MAX = 50000, CLASS_IN = 1 };
 
 /* ---- routes ---- */
 
@@ -242,26 +242,39 @@ static void on_readable(int fd, short what, void *arg)
     (void)ub_process(router->context); /* answers come to their callbacks */
 }
 
-struct router *router_create(struct event_base *base, const struct config *config, struct error *error)
+static bool unbound_ask(void *arg, const char *name, int type, ub_callback_type fn, void *fn_arg, int *ret_id)
+{
+    return ub_resolve_async(arg, name, type, CLASS_IN, fn_arg, fn, ret_id) == 0;
+}
+
+static bool unbound_cancel(void *arg, int id)
+{
+    return ub_cancel(arg, id) == 0;
+}
+
+static bool open_unbound(struct router *router, struct error *error)
+{
+    router->context = dns_open(router->config, error);
+    if (!router->context)
+        return false;
+    router->resolver = (struct resolver){unbound_ask, unbound_cancel, router->context};
+    router->readable = event_new(router->base, ub_fd(router->context), EV_READ | EV_PERSIST, on_readable, router);
+    return (router->readable && event_add(router->readable, NULL) == 0) || error_set(error, "DNS: can't watch libunbound");
+}
+
+struct router *router_create(struct event_base *base, const struct config *config, const struct resolver *resolver, struct error *error)
 {
     struct router *router = mem_alloc(sizeof *router);
     router->base = base;
     router->config = config;
     router->random = (uint64_t)clock_wall_ns() | 1;
-    router->context = dns_open(config, error);
-    if (!router->context) {
+    if (resolver)
+        router->resolver = *resolver;
+    bool is_open = resolver || open_unbound(router, error);
+    if (is_open && router->context && config->mta_sts.is_on) /* it asks libunbound itself */
+        is_open = (router->sts = sts_create(base, config, router->context, error)) != NULL;
+    if (!is_open)
         router_destroy(&router);
-        return NULL;
-    }
-    if (config->mta_sts.is_on && !(router->sts = sts_create(base, config, router->context, error))) {
-        router_destroy(&router);
-        return NULL;
-    }
-    router->readable = event_new(base, ub_fd(router->context), EV_READ | EV_PERSIST, on_readable, router);
-    if (!router->readable || event_add(router->readable, NULL) != 0) {
-        (void)error_set(error, "DNS: can't watch libunbound");
-        router_destroy(&router);
-    }
     return router;
 }
 

@@ -84,10 +84,13 @@ struct route {                /* immutable, counted: route_hold()/route_release(
 };
 
 struct event_base;
+struct resolver;
 struct router;
 typedef void route_fn(void *arg, struct route *route); /* hold it if you keep it */
 
-MUST_USE struct router *router_create(struct event_base *base, const struct config *config, struct error *error);
+/* `resolver` NULL: libunbound, as the config sets it up (route/dns.h). */
+MUST_USE struct router *router_create(struct event_base *base, const struct config *config, const struct resolver *resolver,
+                                      struct error *error);
 void router_destroy(struct router **router);   /* pending look-ups are dropped, their callbacks don't run */
 /* MTA-STS policies that are learned are kept on disk (sts.h A4): for the one process that may write there. */
 MUST_USE bool router_keep(struct router *router, struct error *error);

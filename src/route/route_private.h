@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/hash.h"
+#include "route/resolver.h"
 #include "route/route.h"
 #include "route/sts.h"
 
@@ -28,7 +29,8 @@ struct cached {               /* by domain and reroute: what is known, or being 
 struct router {
     struct event_base *base;
     const struct config *config;
-    struct ub_ctx *context;
+    struct resolver resolver;
+    struct ub_ctx *context;   /* libunbound; NULL: somebody else answers */
     struct event *readable;
     struct sts *sts;          /* NULL: MTA-STS is off */
     struct cached *cache;

@@ -2,8 +2,8 @@
 
 #include "base/mem.h"
 #include "os/clock.h"
+#include "os/timer.h"
 
-#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -25,10 +25,11 @@ static void drop_from(struct search *search, size_t first)
 
 static void drop_queries(struct search *search)
 {
+    const struct resolver *resolver = &search->router->resolver;
     while (search->queries) {
         struct query *query = search->queries;
         search->queries = query->next;
-        if (ub_cancel(search->router->context, query->async_id) == 0)
+        if (resolver->cancel(resolver->arg, query->async_id))
             free(query);
         else
             query->search = NULL; /* its answer is already on the way: freed by the callback */
@@ -45,8 +46,7 @@ static void search_destroy(struct search *search)
     free(search->sts_problem);
     drop_from(search, 0);
     free(search->hosts);
-    if (search->timer)
-        event_free(search->timer);
+    timer_free(&search->timer);
     free(search->domain);
     free(search);
 }
@@ -253,10 +253,11 @@ static void on_answer(void *arg, int problem, struct ub_result *result)
 
 bool search_ask(struct search *search, const char *name, int type, size_t host)
 {
+    const struct resolver *resolver = &search->router->resolver;
     struct query *query = mem_alloc(sizeof *query);
     *query = (struct query){.search = search, .router = search->router, .host = host, .type = type,
                             .next = search->queries};
-    if (ub_resolve_async(search->router->context, name, type, CLASS_IN, query, on_answer, &query->async_id)) {
+    if (!resolver->ask(resolver->arg, name, type, on_answer, query, &query->async_id)) {
         free(query);
         return false;
     }
@@ -556,12 +557,10 @@ static void on_sts(void *arg, struct sts_policy *policy, const char *problem)
 
 /* ---- beginnings ---- */
 
-static void on_timeout(int fd, short what, void *arg)
+static void on_timeout(void *arg)
 {
     struct search *search = arg;
     char reason[100];
-    (void)fd;
-    (void)what;
     /* Hosts whose addresses are known are tried rather than waited for. */
     if (has_address(search)) {
         search->ttl_s = TTL_FLOOR_S;
@@ -599,16 +598,14 @@ void search_start(struct cached *entry, struct slice domain, struct slice rerout
     struct router *router = entry->router;
     const struct config *config = router->config;
     struct search *search = mem_alloc(sizeof *search);
-    struct timeval wait = {config->dns.timeout_ms / 1000, config->dns.timeout_ms % 1000 * 1000};
     search->entry = entry;
     search->router = router;
     search->domain = slice_copy(domain);
     search->rule = config_route_find(config, domain);
     search->source = "mx";
     search->ttl_s = TTL_CAP_S;
-    search->timer = evtimer_new(router->base, on_timeout, search);
-    if (!search->timer || evtimer_add(search->timer, &wait) != 0)
-        mem_exhausted(sizeof *search);
+    search->timer = timer_make(router->base, on_timeout, search);
+    timer_set(search->timer, config->dns.timeout_ms);
     entry->search = search;
     bool has_rule_hosts = search->rule && search->rule->hosts.count && !search->rule->is_direct_first;
     if (reroute.size) {

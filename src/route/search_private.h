@@ -5,9 +5,9 @@
 #include "route/dns.h"
 #include "route/route_private.h"
 
-enum { CLASS_IN = 1, RCODE_NXDOMAIN = 3, TARGETS = 500 };
+enum { RCODE_NXDOMAIN = 3, TARGETS = 500 };
 
-struct query {                /* one question to libunbound */
+struct query {                /* one question to the resolver */
     struct search *search;    /* NULL: nobody waits any more */
     struct router *router;
     size_t host;              /* whose addresses; unused for MX */
@@ -46,7 +46,7 @@ struct search {
     const char *source;
     struct query *queries;
     size_t pending;
-    struct event *timer;
+    struct timer *timer;
     struct candidate *hosts;
     size_t host_count;
     int64_t ttl_s;

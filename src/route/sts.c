@@ -5,11 +5,11 @@
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/https.h"
+#include "os/timer.h"
 #include "route/dns.h"
 #include "route/route_private.h"
 
 #include <ctype.h>
-#include <event2/event.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +37,7 @@ struct domain {
     struct buf addresses;
     bool has_private;
     struct https_call *call;
-    struct event *timer;
+    struct timer *timer;
     UT_hash_handle hh;
 };
 
@@ -148,9 +148,7 @@ static void stop(struct domain *domain)
         https_cancel(domain->call);
     domain->call = NULL;
     domain->pending = 0;
-    if (domain->timer)
-        event_free(domain->timer);
-    domain->timer = NULL;
+    timer_free(&domain->timer);
     buf_finish(&domain->addresses);
     domain->is_busy = false;
 }
@@ -345,11 +343,9 @@ static void on_answer(void *arg, int problem, struct ub_result *result)
     ub_resolve_free(result);
 }
 
-static void on_timeout(int fd, short what, void *arg)
+static void on_timeout(void *arg)
 {
     struct domain *domain = arg;
-    (void)fd;
-    (void)what;
     if (domain->call)
         return; /* it has a deadline of its own */
     note(domain, "the look-up of its MTA-STS %s took too long", domain->id[0] ? "host" : "record");
@@ -394,7 +390,6 @@ static struct domain *domain_get(struct sts *sts, const char *name)
 void sts_lookup(struct sts *sts, const char *name, sts_fn *fn, void *arg)
 {
     struct domain *domain = domain_get(sts, name);
-    struct timeval wait = {sts->config->dns.timeout_ms / 1000, sts->config->dns.timeout_ms % 1000 * 1000};
     if (!domain->is_busy && clock_mono_ms() < domain->fresh_until_ms) {
         fn(arg, valid_policy(domain), domain->problem);
         return;
@@ -409,9 +404,8 @@ void sts_lookup(struct sts *sts, const char *name, sts_fn *fn, void *arg)
     domain->has_private = false;
     free(domain->problem);
     domain->problem = NULL;
-    domain->timer = evtimer_new(sts->base, on_timeout, domain);
-    if (!domain->timer || evtimer_add(domain->timer, &wait) != 0)
-        mem_exhausted(sizeof *domain);
+    domain->timer = timer_make(sts->base, on_timeout, domain);
+    timer_set(domain->timer, sts->config->dns.timeout_ms);
     if (!ask(domain, "_mta-sts", DNS_TXT))
         conclude(domain, CHECK_AGAIN_MS);
 }

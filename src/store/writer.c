@@ -12,6 +12,7 @@ enum { IDLE_S = 3, GATHER_NS_MAX = 2 * 1000 * 1000, TAKE_MAX = 16 };
 
 struct writer {
     pthread_t thread;
+    bool has_thread;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     struct writer_job *first;
@@ -30,13 +31,11 @@ struct writer {
 
 static void *writer_main(void *arg);
 
-struct writer *writer_start(const struct store_place *place, struct node *node, struct error *error)
+struct writer *writer_open(const struct store_place *place, struct error *error)
 {
     struct store *store;
     if (!store_open_at(place, STORE_WRITER, &store, error))
         return NULL;
-    if (node)
-        store_join(store, node);
     struct writer *writer = mem_alloc(sizeof *writer);
     writer->store = store;
     writer->last = &writer->first;
@@ -46,15 +45,33 @@ struct writer *writer_start(const struct store_place *place, struct node *node, 
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&writer->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    return writer;
+}
+
+static void writer_free(struct writer *writer)
+{
+    store_close(&writer->store);
+    pthread_cond_destroy(&writer->wake);
+    pthread_mutex_destroy(&writer->mutex);
+    free(writer);
+}
+
+struct writer *writer_start(const struct store_place *place, struct node *node, struct error *error)
+{
+    struct writer *writer = writer_open(place, error);
+    if (!writer)
+        return NULL;
+    if (node)
+        store_join(writer->store, node);
     int problem = pthread_create(&writer->thread, NULL, writer_main, writer);
     if (!problem)
         (void)pthread_setname_np(writer->thread, "queue"); /* for top(1) and perf(1) */
     if (problem) {
         (void)error_set(error, "can't start the queue's thread: %s", strerrordesc_np(problem));
-        store_close(&writer->store);
-        free(writer);
+        writer_free(writer);
         return NULL;
     }
+    writer->has_thread = true;
     return writer;
 }
 
@@ -73,11 +90,11 @@ void writer_stop(struct writer **writer)
     writer_interrupt(w);
     pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->mutex);
-    pthread_join(w->thread, NULL);
-    store_close(&w->store);
-    pthread_cond_destroy(&w->wake);
-    pthread_mutex_destroy(&w->mutex);
-    free(w);
+    if (w->has_thread)
+        pthread_join(w->thread, NULL);
+    else
+        (void)writer_turn(w, NULL);
+    writer_free(w);
     *writer = NULL;
 }
 
@@ -270,6 +287,23 @@ static void commit_batch(struct writer *writer)
         commit_alone(writer, batch);
         batch = next;
     }
+}
+
+bool writer_turn(struct writer *writer, const char *failure)
+{
+    struct error error = {0};
+    struct writer_job *jobs;
+    bool has_jobs = writer->first != NULL;
+    CHECK(!writer->has_thread);
+    while (writer->first && !failure) {
+        commit_batch(writer);
+        writer->last_count = 0; /* nobody submits while this waits (G6) */
+    }
+    while ((jobs = failure ? take_jobs(writer, 0, 0) : NULL) != NULL) {
+        (void)error_set(&error, "%s", failure);
+        settle_batch(writer, jobs, false, &error);
+    }
+    return has_jobs;
 }
 
 static void *writer_main(void *arg)

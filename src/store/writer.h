@@ -34,6 +34,10 @@ struct writer_job {
 
 struct writer;
 MUST_USE struct writer *writer_start(const struct store_place *place, struct node *node, struct error *error); /* node: or NULL */
+/* A writer without a thread, for who decides when: jobs wait for writer_turn(), which applies and commits them on the caller's thread;
+ * with `failure` all of them fail by it instead, as at a full disk. False: none waited. */
+MUST_USE struct writer *writer_open(const struct store_place *place, struct error *error);
+bool writer_turn(struct writer *writer, const char *failure);
 /* before_commit() runs on the writer's thread when a batch is applied, ahead of its commit. To be set before the first job. */
 void writer_before_commit(struct writer *writer, void (*fn)(void *arg), void *arg);
 void writer_submit(struct writer *writer, struct writer_job *job);

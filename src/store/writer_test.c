@@ -123,9 +123,39 @@ static void G2_what_the_database_refuses_fails_alone(void **state)
     post_destroy(&post);
 }
 
+static void without_a_thread_jobs_wait_for_their_turn(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error error;
+    struct test_job jobs[20];
+    size_t done_count = 0;
+    store_close(&fixture->store);
+    struct post *post = post_create(&error);
+    struct writer *writer = writer_open(&fixture->place, &error);
+    assert_non_null(writer);
+    assert_false(writer_turn(writer, NULL));
+    for (size_t i = 0; i < COUNT_OF(jobs); i++) {
+        jobs[i] = (struct test_job){.job = {.apply = apply, .done = done, .post = post}, .id = i + 1, .done_count = &done_count};
+        writer_submit(writer, &jobs[i].job);
+        if (i == 9)
+            assert_true(writer_turn(writer, "the disk is full"));
+    }
+    assert_true(writer_turn(writer, NULL));
+    post_run(post);
+    assert_int_equal(done_count, COUNT_OF(jobs));
+    for (size_t i = 0; i < COUNT_OF(jobs); i++)
+        assert_int_equal(jobs[i].job.is_committed, i > 9);
+    assert_string_equal(jobs[3].job.error.text, "the disk is full");
+    writer_stop(&writer);
+    must(store_open_at(&fixture->place, STORE_WRITER, &fixture->store, &fixture->error), &fixture->error);
+    assert_int_equal(fixture_messages(fixture), COUNT_OF(jobs) - 10);
+    post_destroy(&post);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(without_a_thread_jobs_wait_for_their_turn, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(G1_G2_G4_a_job_that_fails_fails_alone, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(stopping_commits_what_waits, fixture_open, fixture_close),
     };
