@@ -4,12 +4,14 @@ import email
 import email.header
 import email.policy
 import email.utils
+import functools
 import json
 import pathlib
 import re
 import sys
 
-POLICY = email.policy.default
+# The package parses a field anew for each look at it.
+POLICY = email.policy.default.clone(header_factory=functools.lru_cache(256)(email.policy.default.header_factory))
 
 
 def addresses(message, name):
