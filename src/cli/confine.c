@@ -157,6 +157,7 @@ bool confine_hooks(const struct config *config, struct error *error)
     add_folder_of(&list, config->events.file, SANDBOX_READ);
     for (size_t i = 0; i < config->hook_count; i++)
         add_folder_of(&list, config->hooks[i].ca_file, SANDBOX_READ);
+    add_folder_of(&list, config->otlp.ca_file, SANDBOX_READ);
     add_folder_of(&list, config->file, SANDBOX_READ); /* SIGHUP reads it again */
     return enter(SANDBOX_HOOKS, &list, error);
 }

@@ -5,6 +5,7 @@
 #include "cli/supervise.h"
 #include "os/file.h"
 #include "os/loop.h"
+#include "outcome/traces.h"
 #include "outcome/webhook.h"
 
 #include <event2/event.h>
@@ -21,7 +22,7 @@ struct run_hooks {
 
 bool run_hooks_is_wanted(const struct config *config)
 {
-    return config->hook_count > 0;
+    return config->hook_count > 0 || config_has_traces(config);
 }
 
 static void tell(const char *text)
@@ -73,13 +74,17 @@ int run_hooks_main(const struct command_options *options)
     (void)signal(SIGPIPE, SIG_IGN);
     (void)umask(027);
     struct webhooks *hooks = webhooks_open(config, &error);
-    if (hooks && file_make_folder(folder, 0750, &error) && identity_become(config, &error) && confine_hooks(config, &error)
-        && start_loop(&run, &error) && webhooks_start(hooks, run.base, tell, &error)) {
+    struct traces *traces = hooks && config_has_traces(config) ? traces_open(config, &error) : NULL;
+    bool is_open = hooks && (traces || !config_has_traces(config));
+    if (is_open && file_make_folder(folder, 0750, &error) && identity_become(config, &error) && confine_hooks(config, &error)
+        && start_loop(&run, &error) && webhooks_start(hooks, run.base, tell, &error)
+        && (!traces || traces_start(traces, run.base, tell, &error))) {
         if (!loop_run(run.base, &error))
             run.exit_code = command_fail("run", EX_TEMPFAIL, "hooks: %s", error.text);
     } else {
         run.exit_code = command_fail("run", EX_CONFIG, "%s", error.text);
     }
+    traces_close(&traces);
     webhooks_close(&hooks);
     for (size_t i = 0; i < COUNT_OF(run.events); i++)
         if (run.events[i])

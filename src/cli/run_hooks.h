@@ -1,4 +1,4 @@
-/* run_hooks: the webhooks as a role of `mailroot run` (cli/supervise.h): reads their secrets, becomes the user, posts (outcome/webhook.h). */
+/* run_hooks: webhooks and traces as a role of `mailroot run` (cli/supervise.h): reads their secrets, becomes the user, posts (outcome/webhook.h, outcome/traces.h). */
 #ifndef MR_CLI_RUN_HOOKS_H
 #define MR_CLI_RUN_HOOKS_H
 

@@ -337,6 +337,8 @@ static void check_web(struct load *load)
         complain(load, "form", error.text);
     if (!hooks_check(load->config, &error))
         complain(load, "hook", error.text);
+    if (!otlp_check(load->config, &key, &error))
+        complain(load, key, error.text);
 }
 
 static void default_path(char **path, const char *root, const char *name)

@@ -193,6 +193,13 @@ struct config {
     struct { struct config_list senders, recipients; } rewrite; /* "a@b = c@d", "@b = @d" */
     struct { bool is_on; int64_t expire_ms; } suppress; /* hard bounces feed the list (outcome/suppressed.h) */
     struct { char *file; bool is_stdout; uint64_t rotate_size; int keep; } events; /* file "" = none */
+    struct {                         /* traces (outcome/traces.h) */
+        char *url;                   /* NULL: none are told */
+        char *headers_file, *ca_file;
+        char *service_name;
+        bool has_addresses;
+        int64_t interval_ms, timeout_ms;
+    } otlp;
     struct { bool is_on; char *dir; } receipts;
     struct {
         char *dir;                   /* "" or NULL: no W3C log */
@@ -248,6 +255,8 @@ int config_source_fits(const struct config_source *source, struct slice sender_d
 bool config_is_local(const struct config *config, struct slice domain);
 /* Whether it authenticates at its hosts. */
 static inline bool config_route_has_login(const struct config_route *route) { return route && (route->user || route->auth_mechanisms.count); }
+/* Whether somebody is told of traces. */
+static inline bool config_has_traces(const struct config *config) { return config->otlp.url && config->otlp.url[0]; }
 /* Every key with its default, as a config file. */
 void config_print_defaults(struct buf *out);
 

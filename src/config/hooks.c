@@ -51,24 +51,40 @@ bool hooks_set(struct config *config, struct slice name, struct slice text, stru
                      "give_up, parallel");
 }
 
-/* In the clear only to this machine: events hold addresses. */
-static bool is_url(struct slice url)
+static bool is_clean(struct slice url)
 {
-    static const char *const local[] = {"localhost", "127.0.0.1", "[::1]"};
     for (size_t i = 0; i < url.size; i++)
         if (url.data[i] <= ' ' || url.data[i] >= 0x7f)
             return false;
-    if (slice_starts_nocase(url, SLICE("https://")))
-        return url.size > 8 && url.data[8] != '/';
-    if (!slice_starts_nocase(url, SLICE("http://")))
-        return false;
-    struct slice host = slice_from(url, 7);
+    return true;
+}
+
+static bool is_https(struct slice url)
+{
+    return is_clean(url) && slice_starts_nocase(url, SLICE("https://")) && url.size > 8 && url.data[8] != '/';
+}
+
+static bool is_http(struct slice url)
+{
+    return is_clean(url) && slice_starts_nocase(url, SLICE("http://")) && url.size > 7 && url.data[7] != '/';
+}
+
+static bool is_http_here(struct slice url)
+{
+    static const char *const local[] = {"localhost", "127.0.0.1", "[::1]"};
+    struct slice host = is_http(url) ? slice_from(url, 7) : SLICE("");
     for (size_t i = 0; i < COUNT_OF(local); i++) {
         size_t size = strlen(local[i]);
         if (slice_starts_nocase(host, slice_of(local[i])) && (host.size == size || strchr(":/?", host.data[size])))
             return true;
     }
     return false;
+}
+
+/* In the clear only to this machine: events hold addresses. */
+static bool is_url(struct slice url)
+{
+    return is_https(url) || is_http_here(url);
 }
 
 static bool is_event(struct slice name)
@@ -99,6 +115,23 @@ bool hooks_check(const struct config *config, struct error *error)
             return false;
     return config->hook_count == 0 || config->events.file[0]
            || error_set(error, "hooks are fed from the event log: events.file must not be empty");
+}
+
+bool otlp_check(const struct config *config, const char **ret_key, struct error *error)
+{
+    struct slice url = slice_of(config->otlp.url);
+    bool is_private = config->otlp.has_addresses || config->otlp.headers_file;
+    *ret_key = "otlp.url";
+    if (!config_has_traces(config))
+        return true;
+    if (!is_https(url) && !is_http(url))
+        return error_set(error, "https://… or http://… was expected, as in https://collector.example.org:4318");
+    if (is_private && !is_https(url) && !is_http_here(url))
+        return error_set(error, "http:// to another machine goes with neither addresses nor headers_file: https:// was expected");
+    if (!config->events.file[0])
+        return error_set(error, "traces are made of the event log: events.file must not be empty");
+    *ret_key = "otlp.headers_file";
+    return !config->otlp.headers_file || config->otlp.headers_file[0] == '/' || error_set(error, "an absolute path was expected");
 }
 
 void hooks_clear(struct config *config)

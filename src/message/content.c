@@ -96,8 +96,8 @@ static bool is_left_out(const struct build *build, const struct header_field *fi
 {
     bool is_empty_id = slice_equals_nocase(field->name, SLICE("Message-ID"))
                        && slice_trim(field->value).size == 0;
-    (void)build;
-    return is_empty_id || envelope_is_private_field(field->name);
+    bool is_trace = build->envelope->accepted != ACCEPTED_RELAY && envelope_is_trace_field(field->name);
+    return is_empty_id || is_trace || envelope_is_private_field(field->name);
 }
 
 /* Refolds a line over 998 octets at white space (RFC 5322 2.1.1, 2.2.3). */
@@ -162,6 +162,8 @@ static void note_unheeded(struct build *build)
         note(build, names[i]);
         buf_append_text(&build->repairs, "-unheeded");
     }
+    if (has_field(build, "traceparent") && slice_is_absent(build->envelope->trace) && build->envelope->accepted != ACCEPTED_RELAY)
+        note(build, "traceparent-invalid");
 }
 
 static bool put_header(struct build *build)

@@ -2,6 +2,7 @@
 
 #include "base/hash.h"
 #include "message/envelope_private.h"
+#include "message/trace.h"
 
 #include <stdlib.h>
 
@@ -216,6 +217,14 @@ static void note_smtputf8(struct envelope *envelope)
         envelope->is_smtputf8 |= envelope->recipients[i].address.is_utf8_local;
 }
 
+static void find_trace(struct reading *reading)
+{
+    const struct header_field *field = header_find(reading->header, SLICE("traceparent"), 0);
+    bool is_one = field && header_count(reading->header, field->name) == 1;
+    if (reading->envelope->accepted == ACCEPTED_RELAY || !is_one || !trace_of_header(field->value, &reading->envelope->trace))
+        reading->envelope->trace = SLICE_NONE;
+}
+
 bool envelope_find(struct arena *arena, struct slice file, const struct header *header,
                    const struct envelope_options *options, struct envelope *ret_envelope,
                    struct error *error)
@@ -243,6 +252,7 @@ bool envelope_find(struct arena *arena, struct slice file, const struct header *
     drop_duplicates(&envelope, arena);
     envelope.priority = priority_of(&reading);
     note_smtputf8(&envelope);
+    find_trace(&reading);
     *ret_envelope = envelope;
     return true;
 }
@@ -258,4 +268,9 @@ bool envelope_is_private_field(struct slice name)
         {"X-Idempotency-Key", 17},
     };
     return is_one_of(name, names, COUNT_OF(names));
+}
+
+bool envelope_is_trace_field(struct slice name)
+{
+    return slice_equals_nocase(name, SLICE("traceparent")) || slice_equals_nocase(name, SLICE("tracestate"));
 }

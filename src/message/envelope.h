@@ -17,6 +17,8 @@
  * E8  X-Mailroot-Accepted: submission | relay says that our own listener took it from the network: the content is exactly as
  *     it came. It counts only in a file that is the relay's user's own (options.is_own_file); anybody else's is passed over
  * E9  X-Mailroot-Hold: why, in such a file alone: the message is queued and held until somebody releases it
+ * E10 traceparent: the application's trace (message/trace.h T1); one alone counts, and none of what another relay sent. It and
+ *     tracestate are the application's own affair, and not sent on; what another relay sent keeps them
  * What is not one message (mbox with several, Django's log) is refused naming the writer.
  * Not here: removing the lines from what is sent (message/stamp.h). */
 #ifndef MR_MESSAGE_ENVELOPE_H
@@ -70,6 +72,7 @@ struct envelope {
     int64_t deliver_by_ms; /* X-Deliver-By: TIME;R or N, T behind it (RFC 2852); 0 = whenever */
     bool is_by_return, is_by_traced; /* R: not after it; N: a notice then. T */
     struct slice once_key; /* X-Idempotency-Key, absent if none */
+    struct slice trace;    /* E10, as message/trace.h keeps it; absent if none */
     const char *dialect;   /* "plain", "iis", "dotnet", "exchange-replay", "powermta"…: static text */
 };
 
@@ -89,6 +92,7 @@ MUST_USE bool envelope_find(struct arena *arena, struct slice file, const struct
 /* Whether a field is one of the relay's own lines, never to be sent on (E1, E2, E3, Bcc, Return-Path,
  * Exchange's and PowerMTA's block). */
 bool envelope_is_private_field(struct slice name);
+bool envelope_is_trace_field(struct slice name); /* E10 */
 
 /* NOTIFY's value <-> bits ("NEVER" alone, else a comma list); RFC 3339 time -> Unix milliseconds. */
 MUST_USE bool envelope_notify_parse(struct slice text, unsigned *ret_notify);

@@ -2,7 +2,9 @@
 
 #include "config/schedule.h"
 #include "message/aliases.h"
+#include "message/trace.h"
 #include "os/clock.h"
+#include "store/policy.h"
 
 #include <stdio.h>
 
@@ -59,6 +61,20 @@ static void add_recipients(struct arena *arena, const struct bounce *bounce, str
     }
 }
 
+/* A notice belongs to the trace of the message that it is about, below that one's span. */
+static struct slice policy_of(struct arena *arena, const struct store_message *original, int64_t now_ms)
+{
+    struct policy policy, own = {.appeared_ms = now_ms};
+    struct trace trace;
+    char span[TRACE_SPAN_SIZE + 1];
+    policy_read(original->policy, &policy);
+    if (slice_is_absent(policy.trace) || !trace_read(policy.trace, &trace))
+        return SLICE_NONE;
+    trace_make_span(original->id, SLICE("message"), span);
+    own.trace = arena_printf(arena, "%.*s-%s-0%d", SLICE_FMT(trace.id), span, trace.is_recorded);
+    return policy_words(arena, NULL, &own);
+}
+
 static struct queued *queue_it(struct arena *arena, const struct bounce *bounce, uint64_t id, int64_t now_ms,
                                struct buf *content)
 {
@@ -73,7 +89,7 @@ static struct queued *queue_it(struct arena *arena, const struct bounce *bounce,
     (void)snprintf(host_id, sizeof host_id, "<%s@%s>", text, bounce->config->hostname);
     struct store_message message = {
         .id = id, .arrived_ms = now_ms, .sender = SLICE(""), .flags = MESSAGE_IS_DSN,
-        .message_id = slice_of(host_id), .size = content->size,
+        .message_id = slice_of(host_id), .policy = policy_of(arena, bounce->original, now_ms), .size = content->size,
         .header_size = header_size(buf_slice(content)),
     };
     message.flags |= bounce->original->flags & MESSAGE_REQUIRETLS; /* O4 */

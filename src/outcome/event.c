@@ -169,6 +169,7 @@ static void put_fields(struct buf *out, const struct event *event, const char *n
     put_text(to, "node", slice_of(node));
     put_id(out, "id", event->id);
     put_id(out, "about", event->about);
+    put_text(to, "trace", event->trace);
     put_text(to, "pickup", event->pickup);
     put_text(to, "message_id", event->message_id);
     put_text(to, "from", event->sender);
@@ -198,6 +199,7 @@ static void put_fields(struct buf *out, const struct event *event, const char *n
         put_time(out, "next", event->next_ms);
     put_positive(out, "size", event->size);
     put_positive(out, "recipients", event->recipients);
+    put_duration(out, "age_ms", event->age_ms);
     put_duration(out, "delay_ms", event->delay_ms);
     put_duration(out, "connect_ms", event->connect_ms);
     put_duration(out, "transaction_ms", event->transaction_ms);

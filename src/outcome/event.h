@@ -53,6 +53,7 @@ struct event {
     struct slice route, auth;   /* a route's pattern; the mechanism of AUTH */
     struct slice policy;        /* "dane, verified: 1 usable TLSA record at mx.example.com" */
     struct slice stage, status, reply, reason, note;
+    struct slice trace;         /* of the application, or begun here (message/trace.h) */
     struct slice class;         /* of a refusal (config/replies.h): "mailbox-full" */
     int code;
     unsigned attempt;
@@ -60,9 +61,10 @@ struct event {
     int64_t size, recipients;   /* 0 = not said */
     int64_t octets_in, octets_out; /* EVENT_COMMAND: its line or content, and the answer */
     int64_t delay_ms, connect_ms, transaction_ms; /* -1 = not said; since arrival; to connect; MAIL to answer */
+    int64_t age_ms;             /* -1 = not said; since the file appeared in Pickup */
 };
 
-#define EVENT(kind_) ((struct event){.kind = (kind_), .delay_ms = -1, .connect_ms = -1, .transaction_ms = -1})
+#define EVENT(kind_) ((struct event){.kind = (kind_), .delay_ms = -1, .connect_ms = -1, .transaction_ms = -1, .age_ms = -1})
 
 struct event_log;
 MUST_USE struct event_log *event_log_open(const struct config *config, struct error *error);

@@ -1,11 +1,15 @@
 #include "outcome/follow.h"
 
+#include "base/json.h"
+#include "os/file.h"
+
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { READ_SIZE = 256 * 1024 };
+enum { READ_SIZE = 256 * 1024, STATE_SIZE_MAX = 1 << 20 };
 
 static bool identify(int fd, struct follow_place *ret_place, uint64_t *ret_size)
 {
@@ -157,4 +161,34 @@ void follower_finish(struct follower *follower)
         close(follower->fd);
     buf_finish(&follower->read);
     follower->fd = -1;
+}
+
+void follow_put_place(const struct follow_place *place, struct buf *out)
+{
+    json_open(out, '{');
+    json_put_number(out, "inode", (int64_t)place->inode);
+    json_put_number(out, "born_ns", place->born_ns);
+    json_put_number(out, "offset", (int64_t)place->offset);
+}
+
+struct follow_place follow_place_of(const json_t *state)
+{
+    return (struct follow_place){.inode = (uint64_t)json_integer_value(json_object_get(state, "inode")),
+                                 .born_ns = json_integer_value(json_object_get(state, "born_ns")),
+                                 .offset = (uint64_t)json_integer_value(json_object_get(state, "offset"))};
+}
+
+bool follow_load(int folder_fd, const char *name, json_t **ret_state, struct error *error)
+{
+    struct buf text = {0};
+    *ret_state = NULL;
+    int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0)
+        return errno == ENOENT || error_set_errno(error, name);
+    bool is_read = file_read(fd, STATE_SIZE_MAX, &text, error);
+    close(fd);
+    if (is_read)
+        *ret_state = json_loadb(buf_slice(&text).data, text.size, 0, NULL);
+    buf_finish(&text);
+    return is_read;
 }

@@ -8,7 +8,10 @@
 #ifndef MR_OUTCOME_FOLLOW_H
 #define MR_OUTCOME_FOLLOW_H
 
+#include "base/buf.h"
 #include "config/config.h"
+
+#include <jansson.h>
 
 struct follow_place { uint64_t inode; int64_t born_ns; uint64_t offset; }; /* zeroed: none */
 
@@ -26,6 +29,11 @@ void follower_start(struct follower *follower, const struct config *config, cons
 void follower_finish(struct follower *follower);
 /* False: nothing more for now. */
 MUST_USE bool follower_next(struct follower *follower, struct slice *ret_line);
+/* A place in a file of JSON, which may hold more: it is begun, for the caller to go on and close. */
+void follow_put_place(const struct follow_place *place, struct buf *out);
+struct follow_place follow_place_of(const json_t *state); /* zeroed if it holds none */
+/* NULL in `ret_state` where there is no file, or nothing to be read in it; false: the file can't be read. */
+MUST_USE bool follow_load(int folder_fd, const char *name, json_t **ret_state, struct error *error);
 uint64_t follower_left(const struct follower *follower); /* octets of this file that were not given yet */
 
 #endif

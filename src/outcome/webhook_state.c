@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SECRET_SIZE_MIN = 16, SECRET_SIZE_MAX = 4096, STATE_SIZE_MAX = 1 << 20 };
+enum { SECRET_SIZE_MIN = 16, SECRET_SIZE_MAX = 4096 };
 
 static bool decode_secret(struct slice text, struct buf *out)
 {
@@ -50,36 +50,21 @@ static void file_name(const struct hook *hook, const char *end, char ret_name[80
     (void)snprintf(ret_name, 80, "%s%s", hook->config->name, end);
 }
 
-static void read_state(struct hook *hook, const json_t *state, struct follow_place *ret_place)
+bool hook_load(struct hook *hook, int folder_fd, struct follow_place *ret_place, struct error *error)
 {
+    char name[80];
+    json_t *state;
+    file_name(hook, ".json", name);
+    bool is_read = follow_load(folder_fd, name, &state, error);
     const json_t *taken = json_object_get(state, "taken");
-    *ret_place = (struct follow_place){.inode = (uint64_t)json_integer_value(json_object_get(state, "inode")),
-                                       .born_ns = json_integer_value(json_object_get(state, "born_ns")),
-                                       .offset = (uint64_t)json_integer_value(json_object_get(state, "offset"))};
+    *ret_place = follow_place_of(state);
     for (size_t i = 0; i < json_array_size(taken); i++) {
         const char *id = json_string_value(json_array_get(taken, i));
         struct taken *one = mem_alloc(sizeof *one);
         (void)snprintf(one->id, sizeof one->id, "%s", id ? id : "");
         HASH_ADD_STR(hook->taken, id, one);
     }
-}
-
-bool hook_load(struct hook *hook, int folder_fd, struct follow_place *ret_place, struct error *error)
-{
-    char name[80];
-    struct buf text = {0};
-    file_name(hook, ".json", name);
-    *ret_place = (struct follow_place){0};
-    int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0)
-        return errno == ENOENT || error_set_errno(error, name);
-    bool is_read = file_read(fd, STATE_SIZE_MAX, &text, error);
-    close(fd);
-    json_t *state = is_read ? json_loadb(buf_slice(&text).data, text.size, 0, NULL) : NULL;
-    if (json_is_object(state))
-        read_state(hook, state, ret_place);
     json_decref(state);
-    buf_finish(&text);
     return is_read;
 }
 
@@ -89,10 +74,7 @@ bool hook_save(struct hook *hook, int folder_fd, struct error *error)
     struct buf text = {0};
     const struct follow_place *place = hook->first ? &hook->first->place : &hook->follower.at;
     file_name(hook, ".json", name);
-    json_open(&text, '{');
-    json_put_number(&text, "inode", (int64_t)place->inode);
-    json_put_number(&text, "born_ns", place->born_ns);
-    json_put_number(&text, "offset", (int64_t)place->offset);
+    follow_put_place(place, &text);
     json_key(&text, "taken");
     json_open(&text, '[');
     for (const struct hook_event *event = hook->first; event; event = event->next)

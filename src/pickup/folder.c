@@ -250,7 +250,8 @@ enum claim_result folder_claim(struct folder *folder, const char *name, enum cla
         result = CLAIM_BUSY;
     if (result == CLAIM_TAKEN) {
         *ret_claim = (struct claim){.id = ids_next(ids, clock_wall_ms()), .fd = fd,
-                                    .origin = origin_of(&is), .uid = is.stx_uid, .size = is.stx_size};
+                                    .origin = origin_of(&is), .uid = is.stx_uid, .size = is.stx_size,
+                                    .appeared_ms = is.stx_ctime.tv_sec * 1000 + is.stx_ctime.tv_nsec / 1000000};
         (void)snprintf(ret_claim->name, sizeof ret_claim->name, "%s", name);
         name_taken(ret_claim);
         result = move_away(folder, ret_claim, error);

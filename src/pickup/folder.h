@@ -33,6 +33,7 @@ struct claim {
     struct origin origin;
     uid_t uid;
     uint64_t size;
+    int64_t appeared_ms;               /* Unix time: when it was last written or renamed, before the claim */
     char name[FOLDER_NAME_SIZE];       /* as the writer named it */
     char taken_name[FOLDER_NAME_SIZE]; /* in .taken */
 };

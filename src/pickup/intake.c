@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "os/clock.h"
+#include "store/policy.h"
 
 #include <poll.h>
 #include <stddef.h>
@@ -186,7 +187,12 @@ static void tell_taken(const struct intake *intake, const struct batch_entry *en
 {
     const struct store_message *message = &entry->queued->message;
     struct event event = EVENT(EVENT_TAKEN);
+    struct policy policy;
+    policy_read(message->policy, &policy);
     event.id = message->id;
+    event.trace = policy.trace;
+    if (policy.appeared_ms)
+        event.age_ms = clock_wall_ms() - policy.appeared_ms;
     event.pickup = message->pickup_name;
     event.message_id = message->message_id;
     event.sender = message->sender;
@@ -215,8 +221,11 @@ static void tell_duplicate(const struct intake *intake, const struct batch_entry
 {
     const struct store_message *message = &entry->queued->message;
     struct event event = EVENT(EVENT_DUPLICATE);
+    struct policy policy;
+    policy_read(message->policy, &policy);
     event.id = message->id;
     event.about = entry->first_id;
+    event.trace = policy.trace;
     event.pickup = message->pickup_name;
     event.message_id = message->message_id;
     event.sender = message->sender;

@@ -279,7 +279,7 @@ static void add_claim(struct intake *intake, const struct claim_pair *pair)
     int64_t now_ms = clock_wall_ms();
     struct prepare_about about = {
         .name = place_file_name(&intake->arena, pair->place, claim->name), .dialect = pair->partner.id ? "emailrelay" : NULL,
-        .is_own = claim->uid == geteuid() && !pair->place->conf, .id = claim->id, .time_ms = now_ms, .zone_s = clock_zone_s(now_ms),
+        .is_own = claim->uid == geteuid() && !pair->place->conf, .id = claim->id, .time_ms = now_ms, .appeared_ms = claim->appeared_ms, .zone_s = clock_zone_s(now_ms),
         .signer = intake->parts.signer, .folder = pair->place->conf, .file_owner = intake_owner(intake, claim->uid),
     };
     about.owner = about.file_owner.name;

@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "config/schedule.h"
 #include "message/aliases.h"
+#include "message/trace.h"
 #include "pickup/foreign.h"
 #include "pickup/resume.h"
 #include "store/policy.h"
@@ -342,6 +343,16 @@ static struct slice route_of(const struct config *config, const struct folder_co
     return folder && folder->route && !config_is_local(config, domain) ? slice_of(folder->route) : SLICE_NONE;
 }
 
+/* The application's trace, or a new one if somebody is told of traces. */
+static struct slice trace_of(struct arena *arena, const struct config *config, const struct envelope *envelope, uint64_t id)
+{
+    char made[TRACE_ID_SIZE + 1];
+    if (!slice_is_absent(envelope->trace) || !config_has_traces(config))
+        return envelope->trace;
+    trace_make(slice_of(config->hostname), id, made);
+    return arena_printf(arena, "%s-01", made);
+}
+
 struct queued *prepare_queued(struct arena *arena, const struct config *config, struct prepared *prepared,
                               const struct prepare_about *about)
 {
@@ -362,14 +373,16 @@ struct queued *prepare_queued(struct arena *arena, const struct config *config, 
             .next_ms = schedule_first(config, from->address.domain, due_ms, envelope->sender.text.size == 0),
         };
     }
-    const struct policy times = {.released_ms = due_ms > about->time_ms ? due_ms : 0, .by_ms = envelope->deliver_by_ms,
-                                 .is_by_return = envelope->is_by_return, .is_by_traced = envelope->is_by_traced};
+    const struct policy own = {.released_ms = due_ms > about->time_ms ? due_ms : 0, .by_ms = envelope->deliver_by_ms,
+                                 .is_by_return = envelope->is_by_return, .is_by_traced = envelope->is_by_traced,
+                                 .trace = trace_of(arena, config, envelope, about->id),
+                                 .appeared_ms = about->appeared_ms && about->appeared_ms < about->time_ms ? about->appeared_ms : about->time_ms};
     struct store_message message = {
         .id = about->id, .arrived_ms = about->time_ms, .sender = envelope->sender.text,
         .envid = envelope->envid, .auth = envelope->auth, .ret = envelope->ret,
         .flags = flags_of(prepared), .priority = envelope->priority, .pickup_name = about->name,
         .owner = about->owner, .message_id = prepared->facts.message_id,
-        .subject = prepared->facts.subject, .policy = policy_words(arena, folder, &times), .size = prepared->content.size,
+        .subject = prepared->facts.subject, .policy = policy_words(arena, folder, &own), .size = prepared->content.size,
         .header_size = prepared->facts.header_size,
         .is_in_file = prepare_is_in_file(config, prepared),
     };

@@ -16,6 +16,7 @@ struct prepare_about {
     bool is_own;         /* the relay's user owns the file: it may be the listener's (message/envelope.h E8) */
     uint64_t id;
     int64_t time_ms;
+    int64_t appeared_ms; /* its file in Pickup */
     int zone_s;
     const struct signer *signer; /* DKIM; NULL: nothing is signed */
     const struct folder_conf *folder; /* the folder it was dropped in; NULL: Pickup itself */

@@ -181,6 +181,7 @@ static void tell(struct settle *settle, const struct store_recipient *recipient,
                                                                      : EVENT_DEFERRED;
     struct event event = EVENT(kind);
     event.id = message->id;
+    event.trace = settle->item->policy.trace;
     event.pickup = message->pickup_name;
     event.message_id = message->message_id;
     event.sender = message->sender;
@@ -308,6 +309,9 @@ static void tell_about(struct settle *settle, enum event_kind kind, uint64_t id,
     struct event event = EVENT(kind);
     event.id = id;
     event.about = id == message->id ? 0 : message->id;
+    event.trace = settle->item->policy.trace;
+    if (settle->item->policy.appeared_ms)
+        event.age_ms = clock_wall_ms() - settle->item->policy.appeared_ms;
     event.pickup = message->pickup_name;
     event.message_id = message->message_id;
     event.note = slice_of(note);

@@ -25,18 +25,20 @@ static void put_folder(struct buf *out, const struct folder_conf *conf)
         buf_printf(out, " receipts=%d", conf->receipts);
 }
 
-struct slice policy_words(struct arena *arena, const struct folder_conf *conf, const struct policy *times)
+struct slice policy_words(struct arena *arena, const struct folder_conf *conf, const struct policy *own)
 {
     struct buf out = {0};
-    if (!conf && !times->released_ms && !times->by_ms)
+    if (!conf && !own->released_ms && !own->by_ms && slice_is_absent(own->trace))
         return SLICE_NONE;
     if (conf)
         put_folder(&out, conf);
-    if (times->released_ms)
-        buf_printf(&out, "%sreleased=%lld", out.size ? " " : "", (long long)times->released_ms);
-    if (times->by_ms)
-        buf_printf(&out, "%sby=%lld;%c%s", out.size ? " " : "", (long long)times->by_ms, times->is_by_return ? 'R' : 'N',
-                   times->is_by_traced ? "T" : "");
+    if (own->released_ms)
+        buf_printf(&out, "%sreleased=%lld", out.size ? " " : "", (long long)own->released_ms);
+    if (own->by_ms)
+        buf_printf(&out, "%sby=%lld;%c%s", out.size ? " " : "", (long long)own->by_ms, own->is_by_return ? 'R' : 'N',
+                   own->is_by_traced ? "T" : "");
+    if (!slice_is_absent(own->trace))
+        buf_printf(&out, "%strace=%.*s;%lld", out.size ? " " : "", SLICE_FMT(own->trace), (long long)own->appeared_ms);
     struct slice words = arena_copy(arena, buf_slice(&out));
     buf_finish(&out);
     return words;
@@ -50,6 +52,13 @@ static void read_by(struct slice mode, struct policy *policy)
     policy->by_ms = (int64_t)number;
     policy->is_by_return = slice_starts(mode, SLICE("R"));
     policy->is_by_traced = mode.size == 2;
+}
+
+static void read_trace(struct slice value, struct policy *policy)
+{
+    uint64_t number;
+    policy->trace = slice_cut(&value, ';');
+    policy->appeared_ms = slice_to_u64(value, &number) ? (int64_t)number : 0;
 }
 
 void policy_read(struct slice words, struct policy *ret_policy)
@@ -69,6 +78,8 @@ void policy_read(struct slice words, struct policy *ret_policy)
             ret_policy->released_ms = (int64_t)number;
         else if (slice_equals(name, SLICE("by")))
             read_by(value, ret_policy);
+        else if (slice_equals(name, SLICE("trace")))
+            read_trace(value, ret_policy);
         else if (slice_equals(name, SLICE("receipts")))
             ret_policy->receipts = slice_equals(value, SLICE("1"));
     }

@@ -2,6 +2,7 @@
  * message.policy.
  *
  *   folder=shop source=newsletter window=Mon-Fri/08:00-18:00 receipts=1 released=1795795200000 by=1795795300000;RT
+ *   trace=4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01;1795795190000
  *
  * They are worked out once, when the message is taken: a folder.conf that changes or goes later doesn't change what is queued. */
 #ifndef MR_STORE_POLICY_H
@@ -17,10 +18,12 @@ struct policy {              /* slices of the words; absent: nothing is said */
     int64_t by_ms;           /* RFC 2852: to be delivered by then; 0: whenever */
     bool is_by_return, is_by_traced;
     int64_t released_ms;     /* it was held back until then (X-Deliver-At): what it may take counts from there; 0: it wasn't */
+    struct slice trace;      /* message/trace.h */
+    int64_t appeared_ms;     /* where there is a trace: when its file was in Pickup */
 };
 
-/* Absent where nothing is to be said; no folder is NULL; of `times` released_ms and by count. In the arena. */
-struct slice policy_words(struct arena *arena, const struct folder_conf *conf, const struct policy *times);
+/* Absent where nothing is to be said; no folder is NULL; of `own` released_ms, by and trace count. In the arena. */
+struct slice policy_words(struct arena *arena, const struct folder_conf *conf, const struct policy *own);
 void policy_read(struct slice words, struct policy *ret_policy);
 
 #endif

@@ -16,7 +16,7 @@ class Endpoint:
     def __init__(self, secret=b"a secret of the test", answer=None, tls=None, port=0):
         self.secret, self.answer, self.lock = secret, answer or (lambda event, count: 200), threading.Lock()
         self.requests, self.counts, self.at_once, self.most_at_once = [], {}, 0, 0
-        self.headers = {}
+        self.headers, self.body = {}, b""  # of the answers
         endpoint = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -29,8 +29,9 @@ class Endpoint:
                 self.send_response(status)
                 for name, value in endpoint.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(endpoint.body)))
                 self.end_headers()
+                self.wfile.write(endpoint.body)
                 endpoint.done()
 
             def log_message(self, *_):
