@@ -9,12 +9,14 @@ import subprocess
 import pytest
 
 from conftest import everything_to, maker
+from lib.collector import Collector
 from lib.postgres import NO_SERVER, WHY, Postgres
 from lib.relay import merge
 from lib.watch import wait_until
 
 pytestmark = pytest.mark.skipif(NO_SERVER, reason=WHY)
 make_postgres = maker(Postgres)
+make_collector = maker(Collector)
 
 SHORT = {"lease": "3s", "poll": "200ms", "timeout": "1s"}
 
@@ -140,6 +142,28 @@ def test_node_that_stands_still_longer_than_its_lease(make_postgres, make_sink, 
     wait_until(lambda: database.number("SELECT count(*) FROM node WHERE name = 'b'") == 1, 30, what="a new start")
     wait_drained(database, nodes)
     check_ledger(sink, 600, 12)
+
+
+def test_a_trace_goes_on_at_the_node_that_takes_over(make_postgres, make_server, make_node, make_collector):
+    """Taken and deferred by a, which is killed; delivered by b: one trace, whose root begins with the file."""
+    database, collector, server = make_postgres(), make_collector(), make_server([("RCPT", "450 4.2.0 later")])
+    config = {"otlp": {"url": f"http://127.0.0.1:{collector.port}", "interval": "50ms"},
+              "queue": {f"retry_{which}": "1s" for which in ("first", "second", "third", "subsequent")}}
+    trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    first = make_node(database, server, "a", config)
+    first.drop("1.eml", f"traceparent: 00-{trace}-{parent}-01\r\n".encode() + message(1))
+    first.drop("2.eml", message(2))
+    for name in ("1.eml", "2.eml"):
+        collector.wait_span(name="attempt", mailroot__queue_id=first.wait_event("deferred", pickup=name)["id"])
+    first.kill()
+    server.table.clear()
+    make_node(database, server, "b", config)
+    for name in ("1.eml", "2.eml"):
+        root = collector.wait_span(name="message", mailroot__pickup=name, seconds=60)
+        take, = {span.id: span for span in collector.spans(name="take", mailroot__pickup=name)}.values()
+        assert root.attributes["mailroot.node"] == "b" and (take.trace, take.parent, take.begin) == (root.trace, root.id, root.begin)
+    assert [(span.trace, span.parent) for span in collector.spans(name="message", mailroot__pickup="1.eml")] == [(trace, parent)]
+    collector.check()
 
 
 def test_short_outage_repeats_nothing(make_postgres, make_sink, make_three):

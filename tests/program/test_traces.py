@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from conftest import maker
 from lib import mail
 from lib.collector import Collector
 from lib.ports import free_port
@@ -20,12 +21,7 @@ def parent(flags="01", trace=TRACE):
     return f"traceparent: 00-{trace}-{PARENT}-{flags}\r\n"
 
 
-@pytest.fixture
-def make_collector(open_things):
-    def create(*arguments, **options):
-        open_things.append(Collector(*arguments, **options))
-        return open_things[-1]
-    return create
+make_collector = maker(Collector)
 
 
 def otlp(port, **changes):
