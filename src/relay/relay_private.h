@@ -72,6 +72,7 @@ struct attempt {               /* what one attempt came to, for one or more reci
     bool is_final;             /* delivered means: in the mailbox */
     const struct reply_class *class; /* what a refusal means; NULL: no rule fits */
     bool has_dsn;              /* the host passes notices on (RFC 3461) */
+    bool has_by;               /* and the time to deliver by (RFC 2852) */
     int64_t connect_ms, transaction_ms;
 };
 

@@ -72,12 +72,10 @@ void settle_leave(struct settle *settle)
 
 /* ---- what becomes of one recipient ---- */
 
-static void add_notice(struct settle *settle, enum dsn_action action, const struct store_recipient *recipient,
+static void put_notice(struct settle *settle, enum dsn_action action, const struct store_recipient *recipient,
                        const struct attempt *attempt, const struct store_settlement *settlement)
 {
     struct dsn_list *list = &settle->lists[action];
-    if (!bounce_is_wanted(action, recipient->notify))
-        return;
     if (list->count == list->capacity) {
         size_t capacity = list->capacity ? 2 * list->capacity : 4;
         list->items = arena_grow(&settle->arena, list->items, list->count, capacity, sizeof *list->items);
@@ -91,6 +89,13 @@ static void add_notice(struct settle *settle, enum dsn_action action, const stru
         .last_attempt_ms = settlement->last_attempt_ms,
         .will_retry_until_ms = action == DSN_DELAYED ? settlement->next_ms : 0,
     };
+}
+
+static void add_notice(struct settle *settle, enum dsn_action action, const struct store_recipient *recipient,
+                       const struct attempt *attempt, const struct store_settlement *settlement)
+{
+    if (bounce_is_wanted(action, recipient->notify))
+        put_notice(settle, action, recipient, attempt, settlement);
 }
 
 static void add_badmail(struct settle *settle, const struct store_recipient *recipient,
@@ -212,6 +217,16 @@ static void tell(struct settle *settle, const struct store_recipient *recipient,
     event_put(settle->relay->parts.log, &event);
 }
 
+/* By us: RFC 3461 5.2.2 where the next hop tells nobody; RFC 2852 4.1 where it doesn't know by when, or each hop is asked for (T). */
+static bool is_success_told(const struct settle *settle, const struct store_recipient *recipient, const struct attempt *attempt)
+{
+    const struct policy *policy = &settle->item->policy;
+    bool is_hop_told = policy->by_ms && !attempt->is_final && !(recipient->notify & NOTIFY_NEVER)
+                       && (!attempt->has_by || policy->is_by_traced);
+    bool is_wanted = !attempt->has_dsn && (recipient->notify & NOTIFY_SUCCESS);
+    return (is_hop_told || is_wanted) && settle->item->queued->message.sender.size;
+}
+
 void settle_add(struct settle *settle, unsigned number, const struct attempt *attempt)
 {
     const struct store_recipient *recipient = &settle->item->queued->recipients[number];
@@ -233,8 +248,8 @@ void settle_add(struct settle *settle, unsigned number, const struct attempt *at
         settle->relay->delivered++;
         if (attempt->is_final)
             returned_note(settle->item, recipient);
-        if (!attempt->has_dsn && (recipient->notify & NOTIFY_SUCCESS) && settle->item->queued->message.sender.size)
-            add_notice(settle, attempt->is_final ? DSN_DELIVERED : DSN_RELAYED, recipient, attempt, settlement);
+        if (is_success_told(settle, recipient, attempt))
+            put_notice(settle, attempt->is_final ? DSN_DELIVERED : DSN_RELAYED, recipient, attempt, settlement);
     } else if (attempt->kind == RESULT_FAILED) {
         settlement->state = STATE_BOUNCED;
         if (attempt->class && attempt->code >= 500)

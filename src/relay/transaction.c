@@ -36,6 +36,7 @@ struct attempt transaction_attempt(struct connection *c, const struct smtp_resul
         .offers = offers_of(c),
         .is_final = c->options.is_lmtp,
         .has_dsn = c->client && (smtp_client_offers(c->client) & SMTP_DSN),
+        .has_by = c->client && (smtp_client_offers(c->client) & SMTP_DELIVERBY),
         .connect_ms = c->connect_ms,
         .transaction_ms = c->job ? clock_mono_ms() - c->transaction_ms : -1,
     };

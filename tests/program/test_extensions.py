@@ -30,8 +30,8 @@ def users(tmp_path):
 
 # ---- FUTURERELEASE: RFC 4865 ----
 
-def submit(talk, parameters):
-    assert talk.codes(f"MAIL FROM:<a@x.test> {parameters}", "RCPT TO:<user@ours.test>", "DATA") == [250, 250, 354], parameters
+def submit(talk, parameters, recipient=""):
+    assert talk.codes(f"MAIL FROM:<a@x.test> {parameters}", f"RCPT TO:<user@ours.test> {recipient}".strip(), "DATA") == [250, 250, 354], parameters
     return re.search(r"taken as (\S+)", talk.say(MESSAGE + "."))[1]
 
 
@@ -100,18 +100,33 @@ def test_by_is_read_as_its_rfc_says(relay_to, make_aio, value, code):
         assert talk.codes(f"MAIL FROM:<a@x.test> BY={value}") == [code]
 
 
-@pytest.mark.parametrize("extensions", [(*EXTENSIONS, "DELIVERBY"), EXTENSIONS], ids=["offered", "not_offered"])
-def test_what_is_left_of_the_time_goes_along_where_it_is_offered(relay_to, make_server, extensions):
+@pytest.mark.parametrize("extensions, by, is_told", [((*EXTENSIONS, "DELIVERBY"), "NT", True), ((*EXTENSIONS, "DELIVERBY"), "R", False),
+                                                     (EXTENSIONS, "R", True)], ids=["traced", "offered", "not_offered"])
+def test_what_is_left_of_the_time_goes_along_or_the_sender_is_told(relay_to, make_server, extensions, by, is_told):
     config, ports = listener(tls=False)
     server = make_server(extensions=extensions)
-    relay_to(server, config)
+    relay = relay_to(server, config)
     with Talk(ports["mail"]) as talk:
         talk.say("EHLO me")
-        submit(talk, "BY=100;NT")
-    given = re.search(r"\bBY=(\d+);NT\b", server.wait_transactions()[0].sender_parameters)
+        name = submit(talk, f"BY=100;{by}")
+    relay.wait_event("done", pickup=name)
+    given = re.search(rf"\bBY=(\d+);{by}\b", server.wait_transactions()[0].sender_parameters)
     assert bool(given) == ("DELIVERBY" in extensions)
     assert not given or 60 < int(given[1]) <= 100
     assert b"deliver-by" not in server.transactions[0].content.lower()
+    assert [event["note"] for event in relay.events("notice")] == ["relayed"] * is_told
+    if is_told:
+        assert b"Action: relayed" in server.wait_transactions(2)[1].content
+
+
+def test_who_wants_no_notice_gets_none_of_its_time(relay_to, make_server):
+    config, ports = listener(tls=False)
+    relay = relay_to(make_server(), config)
+    with Talk(ports["mail"]) as talk:
+        talk.say("EHLO me")
+        name = submit(talk, "BY=100;RT", "NOTIFY=NEVER")
+    relay.wait_event("done", pickup=name)
+    assert not relay.events("notice")
 
 
 def test_what_is_late_goes_back_or_is_told(relay_to, make_server):
