@@ -13,6 +13,7 @@ const struct command command_table[] = {
      "MetaBase.xml [--server N] [--root DIR] [--secrets DIR]"},
     {"import-postfix", command_import_postfix, "Postfix's main.cf turned into a config", "[main.cf] [--root DIR] [--secrets DIR]"},
     {"import-powermta", command_import_powermta, "a PowerMTA config turned into ours", "[config] [--root DIR]"},
+    {"lab", command_lab, "days of mail against made-up servers, in a second", "[--quiet] SCENARIO..."},
     {"lint", command_lint, "what would be done with a message file, offline", "[--folder NAME] FILE..."},
     {"login", command_login, "consent for a route's mail at Microsoft 365 or Google", "m365|google|other [--route PATTERN] [--device|--browser]"},
     {"queue", command_queue, "list, show, hold, release, retry, remove, reroute, export, repair, move", "VERB [ID...]"},

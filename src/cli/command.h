@@ -47,6 +47,7 @@ int command_import_iis(int argc, char **argv);
 int command_import_postfix(int argc, char **argv);
 int command_import_powermta(int argc, char **argv);
 int command_login(int argc, char **argv);
+int command_lab(int argc, char **argv);
 int command_lint(int argc, char **argv);
 int command_dkim(int argc, char **argv);
 int command_rehearse(int argc, char **argv);

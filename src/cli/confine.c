@@ -104,6 +104,16 @@ bool confine_relay(const struct config *config, struct error *error)
     return enter(SANDBOX_RELAY, &list, error);
 }
 
+bool confine_lab(const struct config *config, const char *dir, struct error *error)
+{
+    struct path_list list = {0};
+    if (!config->is_sandboxed)
+        return true;
+    add(&list, dir, SANDBOX_WRITE);
+    list_readable(config, &list);
+    return enter(SANDBOX_LAB, &list, error);
+}
+
 bool confine_rehearsal(const struct config *config, const char *dir, struct error *error)
 {
     struct path_list list = {0};

@@ -4,6 +4,7 @@
 #include "cli/command.h"
 #include "cli/judge.h"
 #include "os/clock.h"
+#include "os/file.h"
 #include "os/loop.h"
 #include "outcome/history.h"
 #include "relay/relay.h"
@@ -108,14 +109,6 @@ static bool make_place(struct rehearsal *r, struct error *error)
     free(r->parts->config->w3c.dir);
     r->parts->config->w3c.dir = NULL;
     return mkdir(r->badmail_dir, 0700) == 0 || error_set_errno(error, r->badmail_dir);
-}
-
-static int remove_one(const char *path, const struct stat *is, int kind, struct FTW *walk)
-{
-    (void)is;
-    (void)kind;
-    (void)walk;
-    return remove(path);
 }
 
 /* The message as intake would queue it; nobody is to be told of its end. */
@@ -337,14 +330,14 @@ void rehearsal_words(const json_t *verdict, struct buf *out)
 static void remove_place(const struct rehearsal *r)
 {
     if (r->folder[0])
-        (void)nftw(r->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        file_remove_tree(r->folder);
 }
 
 static int sweep_one(const char *path, const struct stat *is, int kind, struct FTW *walk)
 {
     const char *name = path + walk->base;
     if (walk->level == 1 && kind == FTW_D && strncmp(name, ".rehearse-", 10) == 0)
-        (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        file_remove_tree(path);
     (void)is;
     return walk->level > 0 ? FTW_SKIP_SUBTREE : FTW_CONTINUE;
 }

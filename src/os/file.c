@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -145,6 +146,28 @@ bool file_read(int fd, size_t size_max, struct buf *out, struct error *error)
             return true;
         out->size += (size_t)got;
     }
+}
+
+bool file_make_temporary(const char *name, char *ret_path, size_t size, struct error *error)
+{
+    const char *places[] = {getenv("TMPDIR"), "/dev/shm", "/tmp"};
+    for (size_t i = 0; i < COUNT_OF(places); i++)
+        if (places[i] && *places[i] && snprintf(ret_path, size, "%s/%s-XXXXXX", places[i], name) < (int)size && mkdtemp(ret_path))
+            return true;
+    return error_set_errno(error, "a temporary folder");
+}
+
+static int remove_one(const char *path, const struct stat *is, int kind, struct FTW *walk)
+{
+    (void)is;
+    (void)kind;
+    (void)walk;
+    return remove(path);
+}
+
+void file_remove_tree(const char *path)
+{
+    (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 int file_lock(const char *path, int wait_ms, struct error *error)

@@ -26,6 +26,10 @@ MUST_USE bool file_read(int fd, size_t size_max, struct buf *out, struct error *
 MUST_USE bool file_read_secret(const char *path, const char *what, size_t size_max, struct buf *out, struct error *error);
 MUST_USE bool file_write_all(int fd, struct slice bytes, struct error *error);
 
+/* A new folder "NAME-XXXXXX" for what is not to last: in $TMPDIR, else in memory (/dev/shm), else in /tmp. */
+MUST_USE bool file_make_temporary(const char *name, char *ret_path, size_t size, struct error *error);
+void file_remove_tree(const char *path); /* the folder with all that is in it, without following links */
+
 /* Takes the lock of a file for the life of the descriptor; -1 if somebody else has it or on error. `wait_ms` bounds
  * how long a dying holder is waited for. The holder's pid is in the file and in the error. */
 int file_lock(const char *path, int wait_ms, struct error *error);

@@ -11,11 +11,16 @@ const char *history_text(const json_t *event, const char *key)
     return text ? text : "";
 }
 
-int64_t history_time_ms(const json_t *event)
+int64_t history_ms(const json_t *event, const char *key)
 {
     struct tm tm = {0};
-    const char *rest = strptime(history_text(event, "time"), "%Y-%m-%dT%H:%M:%S", &tm);
+    const char *rest = strptime(history_text(event, key), "%Y-%m-%dT%H:%M:%S", &tm);
     return rest ? (int64_t)timegm(&tm) * 1000 + (*rest == '.' ? atoi(rest + 1) : 0) : -1;
+}
+
+int64_t history_time_ms(const json_t *event)
+{
+    return history_ms(event, "time");
 }
 
 /* False when fn() has seen enough. */

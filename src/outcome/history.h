@@ -13,6 +13,7 @@ MUST_USE bool history_each(const struct config *config, history_fn *fn, void *ar
 /* Only lines that hold these octets are read as JSON: what a search of a long log needs. */
 MUST_USE bool history_search(const struct config *config, struct slice octets, history_fn *fn, void *arg, struct error *error);
 const char *history_text(const json_t *event, const char *key); /* "" if absent */
-int64_t history_time_ms(const json_t *event); /* its `time`, Unix time; -1 if there is none */
+int64_t history_ms(const json_t *event, const char *key); /* Unix time; -1 if it is none */
+int64_t history_time_ms(const json_t *event); /* of its `time` */
 
 #endif

@@ -179,10 +179,10 @@ static void tell(struct settle *settle, const struct store_recipient *recipient,
                  const struct store_settlement *settlement)
 {
     const struct store_message *message = &settle->item->queued->message;
-    enum event_kind kind = attempt->kind == RESULT_UNKNOWN           ? EVENT_UNKNOWN
+    enum event_kind kind = settlement->state == STATE_EXPIRED        ? EVENT_EXPIRED
+                           : attempt->kind == RESULT_UNKNOWN         ? EVENT_UNKNOWN
                            : settlement->state == STATE_DELIVERED    ? EVENT_DELIVERED
                            : settlement->state == STATE_BOUNCED      ? EVENT_BOUNCED
-                           : settlement->state == STATE_EXPIRED      ? EVENT_EXPIRED
                                                                      : EVENT_DEFERRED;
     struct event event = EVENT(kind);
     event.id = message->id;

@@ -32,6 +32,7 @@ static const char folders[] =
     "getdents getdents64 rmdir link linkat inotify_init1 inotify_add_watch inotify_rm_watch utimensat";
 static const char sockets[] =
     "bind getsockname getpeername setsockopt getsockopt sendto recvfrom sendmsg recvmsg sendmmsg recvmmsg shutdown";
+static const char pairs[] = "socketpair";
 static const char connecting[] = "connect socketpair";
 static const char accepting[] = "listen accept accept4";
 static const char debugging[] = "ptrace wait4 waitid kill process_vm_readv getdents getdents64";
@@ -47,6 +48,7 @@ static const struct { const char *sets[12]; } table[SANDBOX_ROLE_COUNT] = {
     [SANDBOX_RELAY] = {{process, memory, times, descriptors, files, folders, sockets, connecting, accepting}},
     /* The C library's resolver and the pickup writer need connections to nobody. */
     [SANDBOX_LISTENER] = {{process, memory, times, descriptors, files, sockets, accepting}},
+    [SANDBOX_LAB] = {{process, memory, times, descriptors, files, folders, sockets, pairs}},
     [SANDBOX_HOOKS] = {{process, memory, times, descriptors, files, sockets, connecting}},
     [SANDBOX_CHECKING_LISTENER] = {{process, memory, times, descriptors, files, sockets, connecting, accepting}},
     /* It asks the relay by a UNIX socket, lists and empties Badmail. */
@@ -112,7 +114,7 @@ static bool seccomp_enter(enum sandbox_role role, bool *ret_is_missing, struct e
         is_done = add_set(filter, SCMP_ACT_ALLOW, *set, error);
     if (is_done && SANDBOX_IS_INSTRUMENTED)
         is_done = add_set(filter, SCMP_ACT_ALLOW, debugging, error);
-    is_done = is_done && add_set(filter, SCMP_ACT_KILL_PROCESS, deadly, error) && add_families(filter, error);
+    is_done = is_done && add_set(filter, SCMP_ACT_KILL_PROCESS, deadly, error) && (role == SANDBOX_LAB || add_families(filter, error));
     int result = is_done ? seccomp_load(filter) : 0;
     seccomp_release(filter);
     *ret_is_missing = is_done && (result == -EINVAL || result == -ENOSYS || result == -ECANCELED);

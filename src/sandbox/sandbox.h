@@ -23,6 +23,7 @@ enum sandbox_role {
     SANDBOX_CHECKING_LISTENER, /* the same, and asks DNS and a filter about what it accepts */
     SANDBOX_GATEWAY,  /* the same, for HTTP */
     SANDBOX_HOOKS,    /* connects, reads the event log; accepts nobody */
+    SANDBOX_LAB,      /* no socket at all but pairs of its own */
     SANDBOX_ROLE_COUNT
 };
 

@@ -93,6 +93,12 @@ static int raw_socket(void) { return socket(AF_PACKET, SOCK_RAW, 0); }
 static int raw_inet(void) { return socket(AF_INET, SOCK_RAW, 1); }
 static int plain_socket(void) { return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); }
 
+static int pair_of_sockets(void)
+{
+    int pair[2];
+    return socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+}
+
 static int connect_somewhere(void)
 {
     struct sockaddr_un to = {.sun_family = AF_UNIX, .sun_path = "/nowhere"};
@@ -134,6 +140,10 @@ static const struct row {
     {"A2: a listener that checks connects", connect_somewhere, SANDBOX_CHECKING_LISTENER, SANDBOX_DROP, ENOENT},
     {"A1: a listener that checks can't read files", read_inside, SANDBOX_CHECKING_LISTENER, SANDBOX_DROP, EACCES},
     {"A2: the relay connects", connect_somewhere, SANDBOX_RELAY, SANDBOX_WRITE, ENOENT},
+    {"A2: the lab has no sockets", plain_socket, SANDBOX_LAB, SANDBOX_WRITE, ENOSYS},
+    {"A2: the lab has no sockets", connect_somewhere, SANDBOX_LAB, SANDBOX_WRITE, ENOSYS},
+    {"A2: but pairs", pair_of_sockets, SANDBOX_LAB, SANDBOX_WRITE, 0},
+    {"A1: the lab's files", write_outside, SANDBOX_LAB, SANDBOX_WRITE, EACCES},
     {"A3: packet socket", raw_socket, SANDBOX_RELAY, SANDBOX_WRITE, ENOSYS},
     {"A3: raw IP socket", raw_inet, SANDBOX_RELAY, SANDBOX_WRITE, ENOSYS},
     {"A3: TCP socket", plain_socket, SANDBOX_RELAY, SANDBOX_WRITE, 0},

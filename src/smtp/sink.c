@@ -33,6 +33,16 @@ static void reply(struct sink_session *session, const char *text)
     buf_append(&session->output, SLICE("\r\n"));
 }
 
+void sink_say(struct sink_session *session, const char *text)
+{
+    struct slice rest = slice_of(text), code = slice_first(rest, rest.size < 3 ? rest.size : 3);
+    rest = slice_from(rest, rest.size < 4 ? rest.size : 4);
+    do {
+        struct slice line = slice_cut(&rest, '\n');
+        buf_printf(&session->output, "%.*s%s%.*s\r\n", SLICE_FMT(code), rest.size ? "-" : " ", SLICE_FMT(line));
+    } while (rest.size);
+}
+
 static void message_reset(struct sink_session *session)
 {
     struct sink_message *message = &session->message;
@@ -67,7 +77,7 @@ void sink_finish(struct sink_session *session)
 void sink_answer(struct sink_session *session, const char *text)
 {
     CHECK(session->state == SINK_STATE_ANSWER);
-    reply(session, text);
+    sink_say(session, text);
     message_reset(session);
     session->state = SINK_STATE_COMMAND;
     session->want = SINK_READ;
@@ -370,23 +380,46 @@ static void on_quit(struct sink_session *session, struct slice argument)
     session->want = SINK_CLOSE;
 }
 
+/* Whether the script has dealt with the command; a success of its own words stands in for the usual one. */
+static bool play_script(struct sink_session *session, int stage, sink_command_fn *fn, struct slice argument)
+{
+    sink_script_fn *script = session->options->script;
+    const char *text = script && stage >= 0 ? script(session->script_arg, (enum sink_stage)stage, argument) : NULL;
+    if (!text)
+        return false;
+    size_t before = session->output.size;
+    if (*text == '2' || *text == '3') {
+        fn(session, argument);
+        if (session->output.size < before + 1 || session->output.data[before] != *text)
+            return true; /* out of order, and told so */
+        session->output.size = before;
+    }
+    if (*text)
+        sink_say(session, text);
+    if (!*text || strncmp(text, "421", 3) == 0)
+        session->want = SINK_CLOSE;
+    return true;
+}
+
 static void command_do(struct sink_session *session, struct slice line)
 {
     static const struct {
         struct slice word;
         sink_command_fn *fn;
+        int stage;
     } commands[] = {
-        {{"RCPT", 4}, on_rcpt}, {{"MAIL", 4}, on_mail},         {{"DATA", 4}, on_data},
-        {{"BDAT", 4}, on_bdat}, {{"EHLO", 4}, on_ehlo},         {{"HELO", 4}, on_helo},
-        {{"RSET", 4}, on_rset}, {{"NOOP", 4}, on_noop},         {{"VRFY", 4}, on_vrfy},
-        {{"QUIT", 4}, on_quit}, {{"STARTTLS", 8}, on_starttls},
+        {{"RCPT", 4}, on_rcpt, SINK_AT_RCPT}, {{"MAIL", 4}, on_mail, SINK_AT_MAIL}, {{"DATA", 4}, on_data, SINK_AT_DATA},
+        {{"BDAT", 4}, on_bdat, -1},           {{"EHLO", 4}, on_ehlo, SINK_AT_EHLO}, {{"HELO", 4}, on_helo, SINK_AT_EHLO},
+        {{"RSET", 4}, on_rset, -1},           {{"NOOP", 4}, on_noop, -1},           {{"VRFY", 4}, on_vrfy, -1},
+        {{"QUIT", 4}, on_quit, -1},           {{"STARTTLS", 8}, on_starttls, -1},
     };
     struct slice rest = line;
     struct slice word = slice_cut(&rest, ' ');
 
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
         if (slice_equals_nocase(word, commands[i].word)) {
-            commands[i].fn(session, rest);
+            if (!play_script(session, commands[i].stage, commands[i].fn, rest))
+                commands[i].fn(session, rest);
             return;
         }
     }

@@ -27,7 +27,13 @@ enum sink_want { SINK_READ, SINK_MESSAGE, SINK_TLS, SINK_CLOSE };
 enum sink_state { SINK_STATE_COMMAND, SINK_STATE_DATA, SINK_STATE_CHUNK, SINK_STATE_ANSWER };
 enum sink_keep { SINK_KEEP_NOTHING, SINK_KEEP_HEADER, SINK_KEEP_ALL };
 
+/* Where a scripted server may have its own word. `argument` is the command's; NULL: as usual, "": hang up, else a reply, whose lines
+ * are parted by "\n" without their code. A reply that is no success ends the command there, one with 421 the session too. */
+enum sink_stage { SINK_AT_EHLO, SINK_AT_MAIL, SINK_AT_RCPT, SINK_AT_DATA };
+typedef const char *sink_script_fn(void *arg, enum sink_stage stage, struct slice argument);
+
 struct sink_options {
+    sink_script_fn *script;  /* NULL: none */
     const char *host;        /* our name in the greeting */
     unsigned extensions;     /* offered; bits of enum smtp_extension */
     enum sink_keep keep;     /* of a message's content */
@@ -47,6 +53,7 @@ struct sink_message {
 
 struct sink_session {
     const struct sink_options *options;
+    void *script_arg;
     enum sink_state state;
     enum sink_want want;
     struct buf output;
@@ -69,6 +76,8 @@ enum sink_want sink_feed(struct sink_session *session, struct slice bytes, int64
 /* The answer to a whole message, which is forgotten: 250, or a refusal. */
 void sink_answer(struct sink_session *session, const char *reply);
 void sink_secured(struct sink_session *session);
+/* A reply of one line or of several ("451 4.7.1 Not now\ntry later"), appended to the output. */
+void sink_say(struct sink_session *session, const char *text);
 /* The message's content with its dots removed, in place; all of it must have been kept. */
 struct slice sink_unstuff(struct sink_message *message);
 
