@@ -38,6 +38,7 @@ struct folder_owner {           /* owner "NAME" { … }, group "NAME" { … } */
 };
 
 struct folder_conf {
+    struct folder_conf *older;  /* the holder's list */
     char *name;                 /* of the folder: letters, digits, ".", "_", "-" */
     char *file;                 /* for texts */
     struct config_list senders, from, sources, dkim;

@@ -19,9 +19,10 @@ static void relax_field(struct slice raw, struct buf *out)
     struct slice value = raw;
     struct slice name = slice_trim(slice_cut(&value, ':'));
     bool is_open = false, has_text = false;
+    char *to = buf_reserve(out, raw.size + 1), *from = to; /* it never grows by more than a colon that was missing */
     for (size_t i = 0; i < name.size; i++)
-        buf_append_byte(out, name.data[i] >= 'A' && name.data[i] <= 'Z' ? (char)(name.data[i] + 32) : name.data[i]);
-    buf_append_byte(out, ':');
+        *to++ = name.data[i] >= 'A' && name.data[i] <= 'Z' ? (char)(name.data[i] + 32) : name.data[i];
+    *to++ = ':';
     for (size_t i = 0; i < value.size; i++) {
         char c = value.data[i];
         if (c == '\r' || c == '\n')
@@ -31,11 +32,12 @@ static void relax_field(struct slice raw, struct buf *out)
             continue;
         }
         if (is_open && has_text)
-            buf_append_byte(out, ' ');
-        buf_append_byte(out, c);
+            *to++ = ' ';
+        *to++ = c;
         is_open = false;
         has_text = true;
     }
+    out->size += (size_t)(to - from);
 }
 
 void dkim_canon_field(enum dkim_canon canon, struct slice raw, struct buf *out)
@@ -47,15 +49,21 @@ void dkim_canon_field(enum dkim_canon canon, struct slice raw, struct buf *out)
     buf_append_text(out, "\r\n");
 }
 
-/* One line without its end and the blanks before it; runs of blanks become one space. */
+/* One line without its end and the blanks before it; runs of blanks become one space. Nearly every line is one piece. */
 static void relax_line(struct slice line, struct buf *out)
 {
+    size_t from = 0;
     for (size_t i = 0; i < line.size; i++) {
-        if (!is_blank(line.data[i]))
-            buf_append_byte(out, line.data[i]);
-        else if (i == 0 || !is_blank(line.data[i - 1]))
-            buf_append_byte(out, ' ');
+        bool is_run = is_blank(line.data[i]) && (line.data[i] == '\t' || is_blank(line.data[i + 1])); /* the last one is no blank */
+        if (!is_run)
+            continue;
+        buf_append(out, slice_make(line.data + from, i - from));
+        buf_append_byte(out, ' ');
+        while (is_blank(line.data[i + 1]))
+            i++;
+        from = i + 1;
     }
+    buf_append(out, slice_from(line, from));
 }
 
 static void relax_body(struct slice body, void (*sink)(void *arg, struct slice bytes), void *arg)

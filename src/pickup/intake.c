@@ -400,7 +400,10 @@ static void take_batch(struct intake *intake)
             places_found(intake, found.name);
         else
             intake_file(intake, found.owner, found.name, found.seen);
+        if (preparations_are_full(intake))
+            intake_conclude(intake);
     }
+    intake_conclude(intake);
     places_drop_retired(intake);
     if (watch_overflowed(intake->watch)) {
         struct event event = EVENT(EVENT_WARNING);
@@ -460,24 +463,25 @@ static void intake_destroy(struct intake *intake)
     places_close(intake);
     usages_free(intake);
     post_destroy(&intake->post);
+    preparations_free(intake);
     arena_finish(&intake->arena);
-    buf_finish(&intake->bytes);
     free(intake);
 }
 
 struct intake *intake_start(const struct intake_parts *parts, struct error *error)
 {
     struct intake *intake = mem_alloc(sizeof *intake);
+    struct owner owner;
     intake->parts = *parts;
     intake->stop_letter.run = on_stop;
     intake->post = post_create(error);
     if (!intake->post)
         goto failed;
     /* The watch stands before the first scan: nothing falls between them. */
-    if (!places_open(intake, error) || !recover(intake, error) || !places_watch(intake, error))
+    if (!places_open(intake, error) || !recover(intake, error) || !places_watch(intake, error) || !preparations_start(intake, error))
         goto failed;
     intake->is_unsure = intake->has_strays;
-    (void)intake_owner(intake, geteuid()); /* glibc loads what it needs for names, which later may lack memory */
+    (void)intake_owner(intake, geteuid(), &owner); /* glibc loads what it needs for names, which later may lack memory */
     int problem = pthread_create(&intake->thread, NULL, intake_main, intake);
     if (problem == 0) {
         (void)pthread_setname_np(intake->thread, "intake");

@@ -5,24 +5,22 @@
 #include "os/file.h"
 #include "outcome/bounce.h"
 #include "pickup/foreign.h"
-#include "pickup/prepare.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-struct claim_pair { struct place *place; struct claim claim, partner; }; /* partner.id 0: a lone file */
-
 enum { TELL_AGAIN_MS = 5 * 60 * 1000, TOLD_MAX = 1000 };
 
-struct rules_owner intake_owner(struct intake *intake, uid_t uid)
+struct rules_owner intake_owner(struct intake *intake, uid_t uid, struct owner *ret_owner)
 {
     size_t place = uid % OWNERS;
     struct owner *owner = &intake->owners[place].owner;
     if (!intake->owners[place].is_known || owner->uid != uid)
         intake->owners[place].is_known = owner_look_up(uid, owner); /* else it is asked again */
-    return owner_for_rules(owner);
+    *ret_owner = *owner;
+    return owner_for_rules(ret_owner);
 }
 
 /* A file that stays where it is is said once in a while, not at every scan. */
@@ -142,107 +140,142 @@ static struct store_message original_of(const struct prepared *prepared, const s
     };
 }
 
-static struct queued *notice_of_rejected(struct intake *intake, const struct prepared *prepared,
-                                         const struct prepare_about *about)
+static struct queued *notice_of_rejected(struct intake *intake, struct preparation *of)
 {
-    const struct envelope *envelope = &prepared->envelope;
-    struct dsn_recipient *list = arena_alloc(&intake->arena, envelope->rejected_count * sizeof *list);
+    const struct envelope *envelope = &of->prepared.envelope;
+    struct dsn_recipient *list = arena_alloc(&of->arena, envelope->rejected_count * sizeof *list);
     for (size_t i = 0; i < envelope->rejected_count; i++) {
-        tell_rejected(intake, about, &envelope->rejected[i]);
+        tell_rejected(intake, &of->about, &envelope->rejected[i]);
         list[i] = (struct dsn_recipient){.address = envelope->rejected[i].text,
                                          .status = SLICE("5.1.3"),
                                          .diagnostic = slice_of(envelope->rejected[i].reason)};
     }
-    struct store_message original = original_of(prepared, about);
-    struct bounce bounce = {intake->parts.config, intake->parts.ids, &original, buf_slice(&prepared->content),
+    struct store_message original = original_of(&of->prepared, &of->about);
+    struct bounce bounce = {intake->parts.config, intake->parts.ids, &original, buf_slice(&of->prepared.content),
                             DSN_FAILED, list, envelope->rejected_count,
                             intake->parts.signer};
-    return bounce_compose(&intake->arena, &bounce);
+    return bounce_compose(&of->arena, &bounce);
 }
 
 /* Too many hops: every recipient fails with 5.4.6. NULL when nobody may be told. */
-static struct queued *notice_of_loop(struct intake *intake, const struct prepared *prepared,
-                                     const struct prepare_about *about, const struct error *why)
+static struct queued *notice_of_loop(struct intake *intake, struct preparation *of)
 {
-    const struct envelope *envelope = &prepared->envelope;
-    struct dsn_recipient *list = arena_alloc(&intake->arena, envelope->recipient_count * sizeof *list);
+    const struct envelope *envelope = &of->prepared.envelope;
+    struct dsn_recipient *list = arena_alloc(&of->arena, envelope->recipient_count * sizeof *list);
     size_t count = 0;
     for (size_t i = 0; i < envelope->recipient_count; i++) {
         const struct envelope_recipient *recipient = &envelope->recipients[i];
         if (bounce_is_wanted(DSN_FAILED, recipient->notify))
             list[count++] = (struct dsn_recipient){
                 .address = recipient->address.text, .orcpt = recipient->orcpt,
-                .status = SLICE("5.4.6"), .diagnostic = slice_of(why->text)};
+                .status = SLICE("5.4.6"), .diagnostic = slice_of(of->error.text)};
     }
-    struct store_message original = original_of(prepared, about);
-    struct bounce bounce = {intake->parts.config, intake->parts.ids, &original, buf_slice(&intake->bytes),
+    struct store_message original = original_of(&of->prepared, &of->about);
+    struct bounce bounce = {intake->parts.config, intake->parts.ids, &original, buf_slice(&of->bytes),
                             DSN_FAILED, list, count, intake->parts.signer};
-    return bounce_compose(&intake->arena, &bounce);
+    return bounce_compose(&of->arena, &bounce);
 }
 
-static void add_loop(struct intake *intake, const struct claim_pair *pair, struct prepared *prepared,
-                     const struct prepare_about *about, const struct error *why)
+static struct badmail badmail_of(const struct preparation *of, const char *reason)
 {
-    struct badmail bad = {.name = about->name, .reason = slice_of(why->text), .status = SLICE("5.4.6"),
-                          .owner = about->owner, .sender = prepared->envelope.sender.text,
-                          .id = pair->claim.id, .time_ms = about->time_ms};
-    struct queued *notice = notice_of_loop(intake, prepared, about, why);
+    return (struct badmail){.name = of->about.name, .reason = slice_of(reason), .owner = of->about.owner, .id = of->pair.claim.id,
+                            .time_ms = of->about.time_ms};
+}
+
+static struct batch_entry *add_entry(struct intake *intake, const struct claim_pair *pair)
+{
+    struct batch_entry *entry = intake_add(intake, pair->place);
+    entry->claim = pair->claim;
+    entry->partner = pair->partner;
+    return entry;
+}
+
+static void add_loop(struct intake *intake, struct preparation *of)
+{
+    struct badmail bad = badmail_of(of, of->error.text);
+    bad.status = SLICE("5.4.6");
+    bad.sender = of->prepared.envelope.sender.text;
+    struct queued *notice = notice_of_loop(intake, of);
     if (!notice) {
-        refuse_claim(intake, pair, &bad);
+        refuse_claim(intake, &of->pair, &bad);
         return;
     }
     tell_refused(intake, &bad);
-    struct batch_entry *entry = intake_add(intake, pair->place);
-    entry->claim = pair->claim;
-    entry->partner = pair->partner;
-    entry->notice = notice;
+    add_entry(intake, &of->pair)->notice = notice;
 }
 
 /* A folder's quotas and its rate. False: one is used up. */
-static bool take_share(struct intake *intake, const struct place *place, struct prepare_about *about, struct usage *counted[ENTRY_USAGES],
-                       struct error *error)
+static bool take_share(struct intake *intake, struct prepare_about *about, struct usage *counted[ENTRY_USAGES], struct error *error)
 {
-    if (!place->conf)
+    if (!about->folder)
         return true;
-    if (!usages_count(intake, place->conf, &about->file_owner, about->time_ms, counted, error))
+    if (!usages_count(intake, about->folder, &about->file_owner, about->time_ms, counted, error))
         return false;
-    about->not_before_ms = usages_due(intake, place->conf, about->time_ms);
+    about->not_before_ms = usages_due(intake, about->folder, about->time_ms);
     return true;
 }
 
-static void add_message(struct intake *intake, const struct claim_pair *pair, struct prepared *prepared,
-                        struct prepare_about *about, struct badmail *bad)
+static void add_message(struct intake *intake, struct preparation *of)
 {
     struct error error;
     struct usage *counted[ENTRY_USAGES] = {0};
+    struct prepared *prepared = &of->prepared;
     bool is_in_file = prepare_is_in_file(intake->parts.config, prepared);
-    if (!take_share(intake, pair->place, about, counted, &error)) {
-        bad->reason = slice_of(error.text);
-        bad->sender = prepared->envelope.sender.text;
-        refuse_claim(intake, pair, bad);
+    if (!take_share(intake, &of->about, counted, &error)) {
+        struct badmail bad = badmail_of(of, error.text);
+        bad.sender = prepared->envelope.sender.text;
+        refuse_claim(intake, &of->pair, &bad);
         return;
     }
     if (is_in_file
-        && !store_body_write(intake->parts.queue_dir, pair->claim.id, buf_slice(&prepared->content), &error)) {
-        give_back(intake, pair);
+        && !store_body_write(intake->parts.queue_dir, of->pair.claim.id, buf_slice(&prepared->content), &error)) {
+        give_back(intake, &of->pair);
         intake_pause(intake, "Queue", &error);
         return;
     }
-    struct batch_entry *entry = intake_add(intake, pair->place);
-    entry->claim = pair->claim;
-    entry->partner = pair->partner;
+    struct batch_entry *entry = add_entry(intake, &of->pair);
     entry->dialect = prepared->envelope.dialect;
     entry->repairs = slice_copy(prepared->facts.repairs);
-    entry->is_held = about->folder && about->folder->is_held;
+    entry->is_held = of->about.folder && of->about.folder->is_held;
     memcpy(entry->counted, counted, sizeof entry->counted);
     if (!slice_is_absent(prepared->once_key)) {
         entry->once_key = slice_copy(prepared->once_key);
-        entry->once_until_ms = about->time_ms + prepared->once_ms;
+        entry->once_until_ms = of->about.time_ms + prepared->once_ms;
     }
     if (prepared->envelope.rejected_count)
-        entry->notice = notice_of_rejected(intake, prepared, about);
+        entry->notice = notice_of_rejected(intake, of);
     intake->batch->size += prepared->content.size;
-    entry->queued = prepare_queued(&intake->arena, intake->parts.config, prepared, about);
+    entry->queued = prepare_queued(&of->arena, intake->parts.config, prepared, &of->about);
+}
+
+static void conclude(struct intake *intake, struct preparation *of)
+{
+    struct badmail bad;
+    switch (of->result) {
+    case CONTENT_DONE:
+        add_message(intake, of);
+        break;
+    case CONTENT_LOOP:
+        add_loop(intake, of);
+        break;
+    case CONTENT_BAD:
+        bad = badmail_of(of, of->error.text);
+        refuse_claim(intake, &of->pair, &bad);
+        break;
+    }
+}
+
+void intake_conclude(struct intake *intake)
+{
+    bool was_paused = intake->paused_until_ms != 0;
+    preparations_wait(intake);
+    for (size_t i = 0; i < intake->preparation_count; i++) {
+        if (!was_paused && intake->paused_until_ms) /* since one of these: the next would only meet the same */
+            give_back(intake, &intake->preparations[i].pair);
+        else
+            conclude(intake, &intake->preparations[i]);
+    }
+    preparations_clear(intake);
 }
 
 enum reading { READ_DONE, READ_BAD, READ_LATER };
@@ -255,61 +288,49 @@ static enum reading read_one(struct intake *intake, const struct claim *claim, s
 }
 
 /* The file, or both halves of a pair as one. */
-static enum reading read_claims(struct intake *intake, const struct claim_pair *pair, struct error *error)
+static enum reading read_claims(struct intake *intake, const struct claim_pair *pair, struct buf *out, struct error *error)
 {
     struct buf envelope = {0}, content = {0};
-    buf_clear(&intake->bytes);
     if (pair->partner.id == 0)
-        return read_one(intake, &pair->claim, &intake->bytes, error);
+        return read_one(intake, &pair->claim, out, error);
     enum reading reading = read_one(intake, &pair->claim, &envelope, error);
     if (reading == READ_DONE)
         reading = read_one(intake, &pair->partner, &content, error);
-    if (reading == READ_DONE && !foreign_join(buf_slice(&envelope), buf_slice(&content), &intake->bytes, error))
+    if (reading == READ_DONE && !foreign_join(buf_slice(&envelope), buf_slice(&content), out, error))
         reading = READ_BAD;
     buf_finish(&envelope);
     buf_finish(&content);
     return reading;
 }
 
-static void add_claim(struct intake *intake, const struct claim_pair *pair)
+static void prepare_claim(struct intake *intake, const struct claim_pair *pair)
 {
     struct error error;
-    struct prepared prepared;
+    struct badmail bad;
     const struct claim *claim = &pair->claim;
+    struct preparation *of = preparation_next(intake);
     int64_t now_ms = clock_wall_ms();
-    struct prepare_about about = {
-        .name = place_file_name(&intake->arena, pair->place, claim->name), .dialect = pair->partner.id ? "emailrelay" : NULL,
-        .is_own = claim->uid == geteuid() && !pair->place->conf, .id = claim->id, .time_ms = now_ms, .appeared_ms = claim->appeared_ms, .zone_s = clock_zone_s(now_ms),
-        .signer = intake->parts.signer, .folder = pair->place->conf, .file_owner = intake_owner(intake, claim->uid),
+    of->pair = *pair;
+    of->about = (struct prepare_about){
+        .name = place_file_name(&of->arena, pair->place, claim->name), .dialect = pair->partner.id ? "emailrelay" : NULL,
+        .is_own = claim->uid == geteuid() && !pair->place->conf, .id = claim->id, .time_ms = now_ms,
+        .appeared_ms = claim->appeared_ms, .zone_s = clock_zone_s(now_ms), .signer = intake->parts.signer, .folder = pair->place->conf,
+        .file_owner = intake_owner(intake, claim->uid, &of->owner),
     };
-    about.owner = about.file_owner.name;
-    struct badmail bad = {.name = about.name, .owner = about.owner, .id = pair->claim.id, .time_ms = now_ms};
-    switch (read_claims(intake, pair, &error)) {
+    of->about.owner = of->about.file_owner.name;
+    switch (read_claims(intake, pair, &of->bytes, &error)) {
     case READ_DONE:
+        preparation_begin(of);
         break;
     case READ_BAD:
-        bad.reason = slice_of(error.text);
+        bad = badmail_of(of, error.text);
         refuse_claim(intake, pair, &bad);
-        return;
+        break;
     case READ_LATER: /* a message says nothing by a disk that fails */
         give_back(intake, pair);
         intake_pause(intake, "Pickup", &error);
-        return;
-    }
-    switch (prepare_message(&intake->arena, intake->parts.config, buf_slice(&intake->bytes), &about,
-                            &prepared, &error)) {
-    case CONTENT_DONE:
-        add_message(intake, pair, &prepared, &about, &bad);
-        break;
-    case CONTENT_LOOP:
-        add_loop(intake, pair, &prepared, &about, &error);
-        break;
-    case CONTENT_BAD:
-        bad.reason = slice_of(error.text);
-        refuse_claim(intake, pair, &bad);
         break;
     }
-    buf_finish(&prepared.content);
 }
 
 static bool claim(struct intake *intake, struct place *place, const char *name, enum claim_seen seen, struct claim *ret_claim)
@@ -348,7 +369,7 @@ void intake_file(struct intake *intake, struct place *place, const char *name, e
     if (part == PAIR_HALF || (part == PAIR_ENVELOPE && !claim(intake, place, content, SEEN_LYING, &pair.partner)))
         return;
     if (claim(intake, place, name, seen, &pair.claim)) {
-        add_claim(intake, &pair);
+        prepare_claim(intake, &pair);
         close(pair.claim.fd);
     } else if (pair.partner.id) {
         intake_give_back(intake, place, &pair.partner);

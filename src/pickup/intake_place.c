@@ -54,6 +54,7 @@ void places_drop_retired(struct intake *intake)
 {
     for (struct place **at = &intake->places; *at;) {
         struct place *place = *at;
+        place_drop_outdated(place);
         if (!place->is_retired || place->in_flight || place->is_dirty) {
             at = &place->next;
             continue;

@@ -2,14 +2,16 @@
  *
  *   intake.c        the thread, batches, origins      intake_file.c    one file: taken, refused, left
  *   intake_pair.c   which files are halves of a pair  intake_place.c   the folders of Pickup, their policies
- *   intake_usage.c  quotas and rates of folders */
+ *   intake_usage.c  quotas and rates of folders      intake_prepare.c files that are being prepared, on all cores */
 #ifndef MR_PICKUP_INTAKE_PRIVATE_H
 #define MR_PICKUP_INTAKE_PRIVATE_H
 
 #include "base/hash.h"
+#include "os/pool.h"
 #include "pickup/intake.h"
 #include "pickup/owner.h"
 #include "pickup/place.h"
+#include "pickup/prepare.h"
 #include "pickup/watch.h"
 
 #include <pthread.h>
@@ -22,6 +24,23 @@ struct usage {                 /* a counter (store_set_usage); lives as long as 
     uint64_t count;
     bool is_dirty;             /* not yet in a batch */
     UT_hash_handle hh;
+};
+
+struct claim_pair { struct place *place; struct claim claim, partner; }; /* partner.id 0: a lone file */
+
+/* A claimed file that is read, on its way through prepare_message(): pure, so any thread may do it. All that it needs is its own, or
+ * stays until the last one of the turn is through (config, signer, a folder's policy). */
+struct preparation {
+    struct pool_job job;
+    struct intake *intake;
+    struct claim_pair pair;    /* descriptors closed */
+    struct arena arena;
+    struct buf bytes;          /* of the file */
+    struct owner owner;
+    struct prepare_about about;
+    struct prepared prepared;
+    enum content_result result;
+    struct error error;
 };
 
 struct batch_entry {
@@ -65,8 +84,13 @@ struct intake {
     struct usage *usages;
     struct batch *batch;       /* being filled; NULL if empty */
     size_t batches_in_flight, drops_in_flight;
-    struct arena arena;        /* of the file at hand */
-    struct buf bytes;          /* of the file at hand */
+    struct arena arena;        /* of the name at hand */
+    struct pool *pool;         /* prepares what may have to be signed; NULL: the intake's thread prepares all */
+    struct post *pool_post;    /* of the pool alone: what waits for it runs nothing else */
+    struct preparation *preparations; /* those of this turn, in the order of their claims, then room */
+    size_t preparation_count, preparation_capacity;
+    size_t preparing;          /* still with the pool */
+    size_t prepared_size;      /* octets read for this turn's */
     struct told *told;         /* files left in Pickup that were complained of */
     int64_t paused_until_ms;   /* monotonic; 0 = not */
     uint64_t drop_first, drop_last; /* origins whose claims are unlinked, not yet durably */
@@ -79,12 +103,23 @@ struct intake {
     struct { bool is_known; struct owner owner; } owners[OWNERS]; /* remembered: files are mostly one user's */
 };
 
-/* Looks at one name and adds to the batch what comes of it. */
+/* Looks at one name: what it claims it reads, and begins to prepare. */
 void intake_file(struct intake *intake, struct place *place, const char *name, enum claim_seen seen);
+/* Waits for what is being prepared, and adds to the batch what comes of each file, in order. */
+void intake_conclude(struct intake *intake);
 enum pair_part { PAIR_NOT, PAIR_HALF, PAIR_ENVELOPE }; /* HALF: nothing to do with it now */
 enum pair_part pair_find(struct intake *intake, struct place *place, const char *name, char ret_content[FOLDER_NAME_SIZE]);
 void intake_tell_left(struct intake *intake, struct place *place, const char *name, const struct error *error);
 void intake_forget_left(struct intake *intake, struct place *place, const char *name); /* it is told again at once */
+
+/* intake_prepare.c */
+MUST_USE bool preparations_start(struct intake *intake, struct error *error);
+struct preparation *preparation_next(struct intake *intake);             /* room for one more; it counts when it is begun */
+void preparation_begin(struct preparation *preparation);
+bool preparations_are_full(const struct intake *intake);
+void preparations_wait(struct intake *intake);
+void preparations_clear(struct intake *intake);                          /* after all were looked at */
+void preparations_free(struct intake *intake);
 
 /* intake_place.c */
 MUST_USE bool places_open(struct intake *intake, struct error *error);
@@ -94,7 +129,7 @@ MUST_USE bool places_watch(struct intake *intake, struct error *error);
 void places_found(struct intake *intake, const char *name);             /* a folder in Pickup */
 bool place_may_take(struct intake *intake, struct place *place);        /* its policy is read again if it changed */
 bool places_sync(struct intake *intake, struct error *error);           /* what was claimed from */
-void places_drop_retired(struct intake *intake);
+void places_drop_retired(struct intake *intake);                         /* and outdated policies; with nothing being prepared */
 void places_close(struct intake *intake);
 /* "NAME" of Pickup itself, "FOLDER/NAME" else. In the arena. */
 struct slice place_file_name(struct arena *arena, const struct place *place, const char *name);
@@ -111,7 +146,7 @@ void usages_to_batch(struct intake *intake, struct batch *batch);
 void usages_free(struct intake *intake);
 void intake_pause(struct intake *intake, const char *what, const struct error *error);
 struct batch_entry *intake_add(struct intake *intake, struct place *place);
-struct rules_owner intake_owner(struct intake *intake, uid_t uid);
+struct rules_owner intake_owner(struct intake *intake, uid_t uid, struct owner *ret_owner); /* points into ret_owner */
 void intake_give_back(struct intake *intake, const struct place *place, const struct claim *claim);
 
 #endif

@@ -171,11 +171,21 @@ void place_destroy(struct place **place)
     if (!*place)
         return;
     folder_close(&(*place)->folder);
+    place_drop_outdated(*place);
     folder_conf_destroy(&(*place)->conf);
     free((*place)->path);
     free((*place)->name);
     free(*place);
     *place = NULL;
+}
+
+void place_drop_outdated(struct place *place)
+{
+    while (place->outdated) {
+        struct folder_conf *conf = place->outdated;
+        place->outdated = conf->older;
+        folder_conf_destroy(&conf);
+    }
 }
 
 /* The mistakes in one line. */
@@ -208,7 +218,10 @@ enum place_state place_look(struct place *place, int pickup_fd, const char *pick
         }
     }
     if (state == PLACE_CHANGED || state == PLACE_FAULTY) {
-        folder_conf_destroy(&place->conf);
+        if (place->conf)
+            place->conf->older = place->outdated;
+        place->outdated = place->conf ? place->conf : place->outdated;
+        place->conf = NULL;
         place->fault.text[0] = '\0';
     }
     if (state == PLACE_CHANGED) {

@@ -26,6 +26,7 @@ struct place {
     struct folder *folder;       /* NULL until it can be used */
     struct watched *watched;     /* the holder's */
     struct folder_conf *conf;    /* NULL: Pickup itself, or a mistake */
+    struct folder_conf *outdated; /* those before it, by `older`: files that are being prepared may go by them */
     struct place_mark mark;
     struct error fault;          /* why nothing is taken; text empty: all is well */
     size_t in_flight;            /* claims not committed yet: the holder's */
@@ -53,6 +54,7 @@ struct place *place_create(const char *pickup_dir, const char *name);
 void place_destroy(struct place **place);
 /* Looks whether its folder.conf changed. After CHANGED the new policy holds; after FAULTY `fault` says why. */
 enum place_state place_look(struct place *place, int pickup_fd, const char *pickup_dir, const struct place_rules *rules);
+void place_drop_outdated(struct place *place); /* when nobody goes by them any more */
 /* Names of the folders in Pickup that aren't left alone. */
 typedef void place_name_fn(void *arg, const char *name);
 MUST_USE bool place_each_name(int pickup_fd, place_name_fn *fn, void *arg, struct error *error);

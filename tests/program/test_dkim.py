@@ -1,12 +1,16 @@
 """DKIM: what is signed verifies elsewhere; what is wrong with a key is said."""
+import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import pytest
 
 from lib import mail
+from lib.relay import USER
 from lib.verifiers import dkimpy as verdicts
+from lib.watch import wait_until
 
 DOMAIN = "sender.test"
 TEXTS = [  # what is dropped; the rule
@@ -125,3 +129,42 @@ def test_check_compares_keys_with_dns(make_relay, make_names, keys):
     relay = make_relay({"dns": {"servers": [names.address]}, "dkim": keys["section"]}, start=False)
     text = relay.run("check").stdout.decode()
     assert f"s1-ed._domainkey.{DOMAIN}: warning" in text and "s1-rsa._domainkey" not in text
+
+
+def test_many_are_signed_at_once_and_stay_in_order(relay_to, make_server, keys):
+    """Threads sign beside each other: each message gets its own signatures, one that is none its reason; files of a folder are
+    under way while its folder.conf changes."""
+    server = make_server()
+    relay = relay_to(server, {"dkim": keys["section"]}, start=False)
+    shop = relay.pickup / "shop"
+    shop.mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(shop, USER)
+
+    def policy(version):
+        new = shop / ".new"
+        new.write_text(f"# {version}\ndkim = \"{DOMAIN}\"\nsenders = \"@other{version % 2}.test, @shop.test\"\n")
+        new.chmod(0o644)
+        new.rename(shop / "folder.conf")
+
+    policy(0)
+    count = 300
+    for number in range(count):
+        relay.drop(f"m{number}.eml", mail.message(sender=f"app@{DOMAIN}", to=f"u{number}@x.test", body=f"body {number}\r\n" * (1 + number % 50)))
+        relay.drop(f"shop/s{number}.eml", b"X-Sender: <a@shop.test>\r\n" + mail.message(sender="a@shop.test", to=f"s{number}@x.test"))
+        if number % 50 == 0:
+            relay.drop(f"bad{number}.eml", b"no header at all")
+    relay.start(wait=False)
+    for version in range(1, 30):
+        policy(version)
+        wait_until(lambda seen=version: len(server.transactions) > seen * 10, 30, what="mail going on")
+    arrived = server.wait_transactions(2 * count, 60)
+    taken = relay.wait_events("taken", 2 * count)
+    assert sorted(event["pickup"] for event in taken) == sorted([f"m{n}.eml" for n in range(count)] + [f"shop/s{n}.eml" for n in range(count)])
+    assert [event["id"] for event in taken] == sorted(event["id"] for event in taken)
+    assert all("dkim" in event["repairs"] for event in taken)
+    assert len(relay.events("refused")) == count // 50
+    for each in arrived[::15]:
+        assert verdicts(each.content, keys["records"]) == [True, True]
+    own = [each for each in arrived if each.recipients[0].startswith("u")]
+    assert all(f"body {each.recipients[0][1:].split('@')[0]}\r\n".encode() in each.content for each in own)
