@@ -8,8 +8,6 @@
 
 enum { PIECE_SIZE = 64 * 1024, PENDING_MAX = 256 * 1024, CLEAR_AFTER_TLS_MS = 60 * 60 * 1000 };
 
-static void step(struct connection *c);
-
 struct connection *connection_next(const struct connection *connection) { return connection->next; }
 
 const char *connection_address(const struct connection *connection) { return connection->address; }
@@ -60,10 +58,11 @@ static void on_timer(void *arg)
     case PHASE_TALKING:
         smtp_client_timeout(c->client, now_ms);
         break;
+    case PHASE_READING:
     case PHASE_SETTLING:
         return;
     }
-    step(c);
+    connection_step(c);
 }
 
 /* ---- life ---- */
@@ -88,6 +87,7 @@ void connection_destroy(struct connection *c)
     if (c->settle)
         settle_leave(c->settle);
     if (c->job) {
+        fetch_leave(c->job->item, &c->wait);
         item_release(c->job->item, c->job->count); /* cut: still due in the queue */
         job_destroy(c->job);
     }
@@ -135,14 +135,14 @@ void connection_settled(struct connection *c)
 {
     c->settle = NULL;
     c->phase = PHASE_TALKING;
-    step(c);
+    connection_step(c);
 }
 
 void connection_wake(struct connection *c)
 {
     CHECK(c->phase == PHASE_IDLE);
     c->phase = PHASE_TALKING;
-    step(c);
+    connection_step(c);
 }
 
 /* ---- the machine's wishes ---- */
@@ -291,7 +291,7 @@ static bool fulfil(struct connection *c, enum smtp_want want)
     return false;
 }
 
-static void step(struct connection *c)
+void connection_step(struct connection *c)
 {
     while (c->phase == PHASE_TALKING) {
         enum smtp_want want = smtp_client_want(c->client);
@@ -315,7 +315,7 @@ void connection_cut(struct connection *c, const char *reason)
     if (c->phase != PHASE_TALKING || !c->job || is_out)
         return;
     smtp_client_lost(c->client, reason, clock_mono_ms());
-    step(c);
+    connection_step(c);
 }
 
 /* ---- the stream's calls ---- */
@@ -330,7 +330,7 @@ static void on_connected(void *arg)
     dial_won(c->site, c);
     c->client = smtp_client_create(&c->options, now_ms);
     tell(c, EVENT_CONNECTED, NULL);
-    step(c);
+    connection_step(c);
 }
 
 static void on_read(void *arg, struct slice bytes)
@@ -338,10 +338,10 @@ static void on_read(void *arg, struct slice bytes)
     struct connection *c = arg;
     enum phase phase = c->phase;
     smtp_client_feed(c->client, bytes, clock_mono_ms());
-    if (phase == PHASE_SETTLING)
-        return; /* what it said unasked is looked at behind the commit */
+    if (phase == PHASE_SETTLING || phase == PHASE_READING)
+        return; /* what it said unasked is looked at afterwards */
     c->phase = PHASE_TALKING;
-    step(c);
+    connection_step(c);
 }
 
 static void on_drained(void *arg)
@@ -350,7 +350,7 @@ static void on_drained(void *arg)
     if (c->phase != PHASE_TALKING)
         return;
     smtp_client_progress(c->client, clock_mono_ms());
-    step(c);
+    connection_step(c);
 }
 
 static void on_secured(void *arg)
@@ -367,7 +367,7 @@ static void on_secured(void *arg)
         connection_count_tls(c, tls_failure_type(ssl), error.text);
         smtp_client_lost(c->client, error.text, clock_mono_ms());
     }
-    step(c);
+    connection_step(c);
 }
 
 static void on_closed(void *arg, const char *reason)
@@ -378,10 +378,10 @@ static void on_closed(void *arg, const char *reason)
         return;
     }
     smtp_client_lost(c->client, reason, clock_mono_ms());
-    if (c->phase == PHASE_SETTLING)
+    if (c->phase == PHASE_SETTLING || c->phase == PHASE_READING)
         return;
     c->phase = PHASE_TALKING;
-    step(c);
+    connection_step(c);
 }
 
 static const struct stream_handler handler = {on_connected, on_read, on_drained, on_secured, on_closed};

@@ -11,6 +11,7 @@ enum phase {
     PHASE_CONNECTING,
     PHASE_TALKING,   /* the client machine says what is next */
     PHASE_IDLE,      /* usable, nothing to send */
+    PHASE_READING,   /* the content of its job is being fetched */
     PHASE_SETTLING,  /* an outcome is being committed */
 };
 
@@ -32,6 +33,7 @@ struct connection {
     int64_t started_ms, dial_until_ms, connect_ms, transaction_ms;
     size_t transactions;
     struct job *job;
+    struct fetch_wait wait;          /* for the job's content */
     struct smtp_transaction transaction;
     struct arena arena;              /* the transaction's */
     struct buf converted;            /* its content for a hop without 8BITMIME */
@@ -55,6 +57,7 @@ struct connection {
 /* How it was secured, once: `type` NULL as it should be, else RFC 8460 4.3's word for what failed. */
 void connection_count_tls(struct connection *connection, const char *type, const char *reason);
 void connection_arm(struct connection *connection, int64_t deadline_ms); /* monotonic */
+void connection_step(struct connection *connection); /* does what the client machine wishes; may end it */
 
 /* connection_auth.c */
 void connection_authenticate(struct connection *connection); /* WANT_AUTH: the next step */
@@ -64,6 +67,7 @@ bool connection_auth_failed(struct connection *connection, struct smtp_result *r
 
 /* transaction.c */
 void transaction_next(struct connection *connection);   /* starts the next one, or idles, or takes its leave */
+void transaction_read(struct fetch_wait *wait);         /* PHASE_READING is over: the job's content is there, or can't be had */
 void transaction_settle(struct connection *connection); /* all its recipients have a result: sorts and submits them */
 /* What the server's words mean may make a wait of a refusal, or a refusal of a wait: changes `result`. */
 const struct reply_class *transaction_judge(const struct connection *connection, struct smtp_result *result);

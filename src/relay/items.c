@@ -130,6 +130,8 @@ void item_destroy(struct item *item)
         relay->content_size -= item->queued->message.size;
     if (item->mapped)
         munmap(item->mapped, item->queued->message.size);
+    fetch_forget(item);
+    arena_finish(&item->fetched);
     if (relay->parts.node && !item->is_gone)
         cluster_release(relay, item->id);
     else if ((item->was_skipped || item->is_stale) && !relay->finished)
@@ -171,10 +173,17 @@ static bool map_body(struct item *item, struct error *error)
     return true;
 }
 
+bool item_is_here(const struct item *item)
+{
+    return !slice_is_absent(item->content) || !item->relay->parts.node;
+}
+
 bool item_content(struct item *item, struct slice *ret_content, struct error *error)
 {
     struct store_message message;
     if (slice_is_absent(item->content)) {
+        if (!item_is_here(item))
+            return error_set(error, "the message can't be read from the database");
         if (item->queued->message.is_in_file) {
             if (!map_body(item, error))
                 return false;

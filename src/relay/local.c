@@ -31,6 +31,8 @@ struct local_job {
     struct delivery *deliveries; /* made when the job is handed over */
     size_t delivery_count;
     int64_t started_ms;
+    struct local *local;
+    struct fetch_wait wait;    /* for the content */
 };
 
 struct list { struct local_job *first, **last; size_t count; };
@@ -101,6 +103,7 @@ void local_add(struct relay *relay, struct route *route, struct item *item, unsi
     struct local_job *job = list->first ? (struct local_job *)((char *)list->last - offsetof(struct local_job, next)) : NULL;
     if (!job || job->item != item || !share_job(job->route->rule, route->rule)) {
         job = mem_alloc(sizeof *job);
+        job->local = relay->local;
         job->item = item;
         job->route = route_hold(route);
         list_push(list, job);
@@ -169,7 +172,7 @@ static void prepare(struct local_job *job)
             prepare_maildir(job, delivery, i);
         if (!is_readable && delivery->result == MAILBOX_DONE) {
             delivery->result = MAILBOX_LATER;
-            delivery->error = error;
+            delivery->error = job->wait.is_failed ? job->wait.error : error;
         }
         delivery->file.folder = buf_text(&delivery->folder);
         delivery->file.head = buf_slice(&delivery->head);
@@ -278,6 +281,39 @@ static void on_done(struct letter *letter)
     relay_soon(local->relay);
 }
 
+static void let_go(struct local_job *job)
+{
+    item_release(job->item, job->count); /* still due in the queue */
+    job_free(job);
+}
+
+static void hand_over(struct local *local, struct list *ready)
+{
+    if (!ready->first)
+        return;
+    pthread_mutex_lock(&local->mutex);
+    for (struct local_job *job; (job = list_take(ready));)
+        list_push(&local->todo, job);
+    pthread_cond_signal(&local->wake);
+    pthread_mutex_unlock(&local->mutex);
+}
+
+static void on_content(struct fetch_wait *wait)
+{
+    struct local_job *job = (struct local_job *)((char *)wait - offsetof(struct local_job, wait));
+    struct local *local = job->local;
+    struct list ready = {0};
+    if (wait->is_ended || local->relay->finished || job->item->is_stale || !cluster_may_send(local->relay)) {
+        local->busy_count--;
+        let_go(job);
+        relay_check_finished(local->relay);
+        return;
+    }
+    prepare(job);
+    list_push(&ready, job);
+    hand_over(local, &ready);
+}
+
 void local_dispatch(struct local *local)
 {
     struct list ready = {0};
@@ -287,21 +323,19 @@ void local_dispatch(struct local *local)
     while (local->waiting.first && (is_finishing || local->busy_count < BATCH_MAX)) {
         struct local_job *job = list_take(&local->waiting);
         if (is_finishing || job->item->is_stale) {
-            item_release(job->item, job->count); /* still due in the queue */
-            job_free(job);
+            let_go(job);
             continue;
         }
-        prepare(job);
         local->busy_count++;
-        list_push(&ready, job);
+        if (item_is_here(job->item)) {
+            prepare(job);
+            list_push(&ready, job);
+        } else {
+            job->wait.fn = on_content;
+            fetch_start(job->item, &job->wait);
+        }
     }
-    if (!ready.first)
-        return;
-    pthread_mutex_lock(&local->mutex);
-    for (struct local_job *job; (job = list_take(&ready));)
-        list_push(&local->todo, job);
-    pthread_cond_signal(&local->wake);
-    pthread_mutex_unlock(&local->mutex);
+    hand_over(local, &ready);
 }
 
 bool local_is_idle(const struct local *local)

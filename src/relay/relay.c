@@ -195,7 +195,8 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
         return NULL;
     }
     relay->local = relay->router ? local_start(relay, error) : NULL;
-    bool is_open = relay->local && store_open_at(parts->place, STORE_READER, &relay->reader, error);
+    bool is_open = relay->local
+                   && (parts->node ? fetches_start(relay, error) : store_open_at(parts->place, STORE_READER, &relay->reader, error));
     relay->inquiries = is_open && !parts->is_rehearsal ? inquiries_start(parts->place, parts->base, error) : NULL;
     if (!is_open || (!relay->inquiries && !parts->is_rehearsal)) {
         relay_destroy(&relay);
@@ -234,6 +235,7 @@ void relay_destroy(struct relay **relay)
     if (!r)
         return;
     link_close(&r->link);
+    fetches_end(r);
     router_destroy(&r->router);
     local_stop(&r->local);
     HASH_ITER(hh, r->sites, site, next_site)

@@ -1,7 +1,7 @@
 /* What the files of the relay share.
  *
  *   relay.c       life, wake-ups                    items.c       messages in memory, their look-ups
- *   loader.c      what is due comes into memory
+ *   loader.c      what is due comes into memory       fetch.c       content that only a shared queue has
  *   site.c        jobs and connections of a site      connection.c  one SMTP connection
  *   local.c       Drop and Maildir, by a thread         mailbox.c     one file into a folder
  *   settle.c      outcomes, committed                 transaction.c what it sends, and what becomes of it
@@ -39,6 +39,18 @@ struct site;
 struct settle;
 struct connection;
 struct local;
+struct fetch;
+struct fetches;
+
+struct fetch_wait {            /* for content; the waiter's memory, zeroed before */
+    void (*fn)(struct fetch_wait *wait);
+    struct fetch_wait *next;
+    bool is_on;                /* fn will be called */
+    bool is_failed;            /* it could not be read; `error` says why */
+    bool is_gone;              /* since the message is no more in the queue */
+    bool is_ended;             /* the relay is torn down: the waiter only lets go of what it holds */
+    struct error error;
+};
 
 struct item {                  /* a message with recipients that are due */
     struct relay *relay;
@@ -47,6 +59,8 @@ struct item {                  /* a message with recipients that are due */
     struct policy policy;      /* of its folder */
     struct slice content;      /* absent until it is needed */
     void *mapped;              /* a body file's */
+    struct arena fetched;      /* content that a fetch brought */
+    struct fetch *fetch;       /* under way, or NULL */
     struct arena arena;        /* content read from the store, failures of jobs */
     size_t open_count;         /* recipients without a committed outcome */
     struct settle *settle;     /* outcomes without a connection, gathered until the loop comes round */
@@ -124,7 +138,8 @@ struct source_state { struct pace *pace; size_t connections; }; /* of a config_s
 struct relay {
     struct relay_parts parts;
     const struct config *config;
-    struct store *reader;
+    struct store *reader;      /* NULL where nodes share the queue */
+    struct fetches *fetches;   /* only there */
     struct inquiries *inquiries;
     struct router *router;
     struct tls *tls;
@@ -214,11 +229,20 @@ void crowd_forget(struct site *site);
 void item_start(struct relay *relay, struct queued *queued);
 void item_release(struct item *item, size_t count); /* so many recipients are done with; the last frees it */
 void item_destroy(struct item *item);
+bool item_is_here(const struct item *item); /* item_content() does not wait for a database; else fetch_start() */
 /* The canonical message; false when it can't be read. */
 MUST_USE bool item_content(struct item *item, struct slice *ret_content, struct error *error);
 struct item *item_find(struct relay *relay, uint64_t id);
 /* Whether that row's attempt is one of those that the item makes. */
 bool item_holds(const struct item *item, const struct store_recipient *row);
+
+/* fetch.c: brings an item's content, so that item_is_here(). wait->fn is called on the loop, never from within fetch_start(); what
+ * waits keeps the item by its open recipients. */
+MUST_USE bool fetches_start(struct relay *relay, struct error *error);
+void fetches_end(struct relay *relay); /* whoever waits is told (is_ended) */
+void fetch_start(struct item *item, struct fetch_wait *wait);
+void fetch_leave(struct item *item, struct fetch_wait *wait); /* it is not told any more, if it was to be */
+void fetch_forget(struct item *item); /* is about to go */
 
 /* site.c */
 void site_add(struct relay *relay, struct route *route, struct item *item, unsigned recipient);

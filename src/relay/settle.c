@@ -24,8 +24,9 @@ struct settle {
     struct queued *notices;
     struct badmail badmail;     /* name set: what a null sender can't be told */
     struct slice badmail_content;
+    struct fetch_wait wait;     /* for the content, which a notice or Badmail needs */
     int content_tries;          /* it could not be read so often */
-    bool is_badmail_written, is_gone;
+    bool is_composed, is_badmail_written, is_gone;
     size_t final_count;         /* of the settlements */
     bool is_last;               /* no recipient of the message is left after it */
     int64_t next_ms;            /* the earliest retry */
@@ -440,8 +441,41 @@ static bool prepare_badmail(struct settle *settle)
     return true;
 }
 
+static bool needs_content(const struct settle *settle)
+{
+    bool is_needed = !slice_is_absent(settle->badmail.name);
+    for (size_t action = 0; action < COUNT_OF(settle->lists); action++)
+        is_needed = is_needed || settle->lists[action].count;
+    return is_needed && !settle->is_composed;
+}
+
+static void on_content(struct fetch_wait *wait)
+{
+    struct settle *settle = (struct settle *)((char *)wait - offsetof(struct settle, wait));
+    if (wait->is_ended) {
+        settle_destroy(settle);
+        return;
+    }
+    settle->content_tries = wait->is_gone ? CONTENT_TRIES_MAX : settle->content_tries + wait->is_failed;
+    if (wait->is_failed && !wait->is_gone) {
+        settle->job.error = wait->error;
+        try_again(settle);
+        return;
+    }
+    submit(settle);
+}
+
+/* The content comes first, if it is needed. */
 static void submit(struct settle *settle)
 {
+    if (needs_content(settle) && !item_is_here(settle->item) && settle->content_tries < CONTENT_TRIES_MAX) {
+        settle->wait.fn = on_content;
+        fetch_start(settle->item, &settle->wait);
+        return;
+    }
+    if (!settle->is_composed)
+        compose_notices(settle);
+    settle->is_composed = true;
     if (prepare_badmail(settle))
         writer_submit(settle->relay->parts.writer, &settle->job);
     else
@@ -465,7 +499,6 @@ void settle_submit(struct settle *settle, struct connection *connection)
     settle->is_last = settle->final_count == settle->item->queued->open_count;
     settle->connection = connection;
     settle->relay->settles_in_flight++;
-    compose_notices(settle);
     settle->job.apply = apply_settle;
     settle->job.done = settle_done;
     settle->job.post = settle->relay->parts.post;

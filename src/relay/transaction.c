@@ -187,11 +187,40 @@ static bool is_worn_out(const struct connection *c)
     return c->transactions >= most || (theirs && c->transactions >= theirs);
 }
 
+static void begin(struct connection *c)
+{
+    struct smtp_result result;
+    struct error error;
+    if (!content_for_hop(c, &result, &error)) {
+        result.text = slice_of(c->wait.is_failed ? c->wait.error.text : error.text);
+        settle_unsendable(c, &result);
+        return;
+    }
+    fill_transaction(c);
+    smtp_client_send(c->client, &c->transaction, clock_mono_ms());
+}
+
+void transaction_read(struct fetch_wait *wait)
+{
+    struct connection *c = (struct connection *)((char *)wait - offsetof(struct connection, wait));
+    if (wait->is_ended)
+        return;
+    c->phase = PHASE_TALKING;
+    /* Meanwhile the server may have left, or the lease may be over: the job is another connection's, or goes back. */
+    if (smtp_client_want(c->client) != WANT_MESSAGE || c->relay->finished || c->job->item->is_stale || !cluster_may_send(c->relay)) {
+        struct job *job = c->job;
+        c->job = NULL;
+        forget(c);
+        site_requeue(c->site, job);
+    } else {
+        begin(c);
+    }
+    connection_step(c);
+}
+
 void transaction_next(struct connection *c)
 {
     int64_t now_ms = clock_mono_ms();
-    struct smtp_result result;
-    struct error error;
     c->phase = PHASE_TALKING;
     c->is_usable = true;
     if (c->options.tls != SMTP_TLS_NEVER && !smtp_client_is_secured(c->client))
@@ -208,13 +237,13 @@ void transaction_next(struct connection *c)
     }
     split(c);
     c->transaction_ms = now_ms;
-    if (!content_for_hop(c, &result, &error)) {
-        result.text = slice_of(error.text);
-        settle_unsendable(c, &result);
-        return;
+    c->wait = (struct fetch_wait){.fn = transaction_read};
+    if (item_is_here(c->job->item)) {
+        begin(c);
+    } else {
+        c->phase = PHASE_READING;
+        fetch_start(c->job->item, &c->wait);
     }
-    fill_transaction(c);
-    smtp_client_send(c->client, &c->transaction, now_ms);
 }
 
 /* A kept connection that the server had closed meanwhile says nothing about the message. */
