@@ -1,4 +1,4 @@
-/* mailroot queue move: all messages from the embedded queue into a shared one (--to URL), or back (--to sqlite).
+/* mailroot queue move: all that the embedded queue holds into a shared one (--to URL), or back (--to sqlite).
  *
  * A batch: 1. committed there, its queued recipients marked as arriving (held, next_ms below 0), so that nobody sends them yet;
  * 2. committed as gone here; 3. there the marks are taken away. What breaks off in between is taken up by the same command: what is
@@ -6,6 +6,7 @@
 #include "cli/queue.h"
 
 #include "base/mem.h"
+#include "os/clock.h"
 #include "os/file.h"
 #include "store/node.h"
 
@@ -165,32 +166,74 @@ static void know(void *arg, const struct store_origin *origin)
     move->known[move->known_count++] = origin->id;
 }
 
+/* What is not a message goes over in transactions of BATCH rows. */
+static bool may_copy(struct move *move)
+{
+    move->is_failed = move->is_failed || (move->count == 0 && !store_begin(move->to, &move->error));
+    return !move->is_failed;
+}
+
+static void copied(struct move *move, bool is_done)
+{
+    if (!is_done) {
+        store_rollback(move->to);
+        move->is_failed = true;
+    } else if (++move->count == BATCH) {
+        move->count = 0;
+        move->is_failed = !store_commit(move->to, &move->error);
+    }
+}
+
 static void copy_origin(void *arg, const struct store_origin *origin)
 {
     struct move *move = arg;
     for (size_t i = 0; i < move->known_count; i++)
         if (move->known[i] == origin->id)
             return;
-    move->is_failed = move->is_failed || !store_add_origin(move->to, origin, &move->error);
+    if (may_copy(move))
+        copied(move, store_add_origin(move->to, origin, &move->error));
 }
 
-/* Files in Pickup that a power cut may bring back are to be known there, too. */
-static bool move_origins(struct move *move)
+static void copy_usage(void *arg, const struct store_usage *usage)
 {
-    if (!store_each_origin(move->to, know, move, &move->error) || !store_begin(move->to, &move->error))
-        return false;
-    if (!store_each_origin(move->from, copy_origin, move, &move->error) || move->is_failed) {
-        store_rollback(move->to);
-        return false;
+    struct move *move = arg;
+    if (may_copy(move))
+        copied(move, store_set_usage(move->to, usage, &move->error));
+}
+
+/* One that is there already stays whose it is. */
+static void copy_once(void *arg, const struct store_once *once)
+{
+    struct move *move = arg;
+    uint64_t first;
+    int64_t now_ms = clock_wall_ms();
+    if (once->until_ms > now_ms && may_copy(move))
+        copied(move, store_add_once(move->to, once, now_ms, &first, &move->error));
+}
+
+/* Files in Pickup that a power cut may bring back, keys that count once, counters of folders: known there before the messages are. */
+static bool move_rest(struct move *move)
+{
+    uint64_t last_id;
+    move->count = 0;
+    bool is_done = store_each_origin(move->to, know, move, &move->error) && store_each_origin(move->from, copy_origin, move, &move->error)
+                   && store_each_usage(move->from, copy_usage, move, &move->error)
+                   && store_each_once(move->from, copy_once, move, &move->error) && store_last_id(move->from, &last_id, &move->error)
+                   && may_copy(move);
+    if (is_done) {
+        store_raise_last_id(move->to, last_id);
+        return store_commit(move->to, &move->error);
     }
-    return store_commit(move->to, &move->error);
+    if (move->count && !move->is_failed)
+        store_rollback(move->to);
+    return false;
 }
 
 static bool move_all(struct move *move)
 {
     struct store_filter filter = FILTER_ALL;
     filter.limit = BATCH;
-    if (!take_up(move) || !move_origins(move))
+    if (!take_up(move) || !move_rest(move))
         return false;
     do {
         move->count = 0;

@@ -246,8 +246,9 @@ static bool run_node_join(struct run *run, struct error *error)
         return false;
     struct node_parts parts = {&run->place.store, root, run->config->cluster.lease_ms, run->config->cluster.poll_ms, run->post,
                                on_claimed, on_changed, on_shared, on_fenced, on_told, run};
-    run->node = node_join(&parts, error);
-    run->is_queue_away = !run->node;
+    bool may_help;
+    run->node = node_join(&parts, &may_help, error);
+    run->is_queue_away = !run->node && may_help;
     return run->node != NULL;
 }
 

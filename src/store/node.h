@@ -40,7 +40,8 @@ struct node_parts {
 struct node_numbers { int64_t connections, active, delivered, deferred, bounced; };
 
 struct node;
-MUST_USE struct node *node_join(const struct node_parts *parts, struct error *error);
+/* NULL: it could not; `ret_may_help` says whether the same may succeed later. */
+MUST_USE struct node *node_join(const struct node_parts *parts, bool *ret_may_help, struct error *error);
 /* Ends its thread: no letter comes behind those that wait in the post, which are to be run before node_leave(). */
 void node_stop(struct node *node);
 /* Gives claims and slot back, if the database is there. Nothing is in flight any more, and the writer has ended. */

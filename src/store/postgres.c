@@ -65,7 +65,7 @@ bool postgres_run(struct postgres *pg, struct error *error)
         return true;
     if (pg->base.is_in_transaction && !pg->is_failed) {
         pg->is_failed = true;
-        if (pg->node && strcmp(pg->link.sqlstate, "22012") == 0) { /* division by zero: see EXACTLY_ONE */
+        if (pg->node && strcmp(pg->link.sqlstate, DIVISION_BY_ZERO) == 0) { /* see EXACTLY_ONE */
             node_fenced(pg->node);
             (void)error_set(&cause, "%s: this node was taken for dead: another one has its messages", pg->link.name);
         }
@@ -212,7 +212,7 @@ static const struct store_engine postgres_engine = {
     .close = postgres_close, .interrupt = postgres_interrupt, .begin = postgres_begin, .commit = postgres_commit,
     .rollback = postgres_rollback, .add_message = postgres_add_message, .add_origin = postgres_add_origin,
     .drop_origins = postgres_drop_origins, .each_origin = postgres_each_origin, .add_once = postgres_add_once,
-    .set_usage = postgres_set_usage, .each_usage = postgres_each_usage, .last_id = postgres_last_id,
+    .each_once = postgres_each_once, .raise_last_id = postgres_raise_last_id, .set_usage = postgres_set_usage, .each_usage = postgres_each_usage, .last_id = postgres_last_id,
     .settle = postgres_settle, .finish_message = postgres_finish_message, .end_message = postgres_end_message,
     .next_due = postgres_next_due, .read_message = postgres_read_message, .read_recipients = postgres_read_recipients,
     .read_page = postgres_read_page, .end_page = postgres_end_page, .change = postgres_change, .changed = postgres_changed,
@@ -241,7 +241,7 @@ bool postgres_open(const struct store_place *place, enum store_mode mode, struct
     place_copy(place, &pg->place);
     pglink_init(&pg->link, &pg->place);
     pg->link.is_stopped = &pg->base.is_stopped;
-    if (!pglink_open(&pg->link, error) || !schema_prepare(&pg->link, mode, error)) {
+    if (!pglink_open(&pg->link, error) || !schema_prepare(&pg->link, mode, &schema_steps, error)) {
         postgres_close(&pg->base);
         return false;
     }

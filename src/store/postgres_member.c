@@ -86,9 +86,12 @@ static bool join_steps(struct node *node, struct pg_params *params, struct error
 {
     struct found number = {0}, highest = {0};
     pglink_send(&node->link, PG_BEGIN, NULL, NULL, NULL);
-    pglink_send(&node->link, PG_JOIN_NUMBER, NULL, note_numbers, &number); /* one joins after the other */
+    params_number(params, (int64_t)schema_steps.count);
+    pglink_send(&node->link, PG_JOIN_NUMBER, params, note_numbers, &number); /* one joins after the other, and behind a migration */
     if (!replace_namesake(node, params, error))
         return false;
+    if (!number.is_there)
+        return schema_too_new(&node->link, (int64_t)schema_steps.count + 1, &schema_steps, error);
     node->id = (uint64_t)number.numbers[0];
     if (!take_slot(node, params, error))
         return false;
@@ -110,7 +113,7 @@ static bool join_steps(struct node *node, struct pg_params *params, struct error
 bool member_join(struct node *node, struct error *error)
 {
     struct pg_params params = {0};
-    if (!pglink_open(&node->link, error) || !schema_prepare(&node->link, STORE_WRITER, error))
+    if (!pglink_open(&node->link, error) || !schema_prepare(&node->link, STORE_WRITER, &schema_steps, error))
         return false;
     bool is_done = join_steps(node, &params, error);
     buf_finish(&params.bytes);

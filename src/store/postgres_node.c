@@ -372,7 +372,7 @@ static void node_destroy(struct node *node)
     free(node);
 }
 
-struct node *node_join(const struct node_parts *parts, struct error *error)
+struct node *node_join(const struct node_parts *parts, bool *ret_may_help, struct error *error)
 {
     struct node *node = mem_alloc(sizeof *node);
     node->parts = *parts;
@@ -393,6 +393,7 @@ struct node *node_join(const struct node_parts *parts, struct error *error)
     int problem = is_done ? pthread_create(&node->thread, NULL, node_main, node) : 0;
     if (problem)
         is_done = error_set(error, "can't start the node's thread: %s", strerrordesc_np(problem));
+    *ret_may_help = !node->link.is_too_new;
     if (!is_done) {
         node_destroy(node);
         return NULL;

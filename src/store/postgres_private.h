@@ -1,7 +1,7 @@
 /* postgres_private: what the files of the PostgreSQL store share.
  *
  *   postgres.c            a handle, its transactions, commits whose answer was lost
- *   postgres_schema.c     making and migrating the tables
+ *   postgres_schema.c     making and migrating the tables          postgres_steps.c  what each version adds
  *   postgres_write.c      changes, gathered and sent in bulk       postgres_read.c   what is read
  *   postgres_link.c       one connection in pipeline mode          postgres_value.c  parameters, arrays, rows
  *   postgres_statement.c  the texts of all statements
@@ -23,7 +23,6 @@
 #include <stdatomic.h>
 
 enum {
-    PG_SCHEMA_VERSION = 1,
     LINK_REST_MS = 500,
     PARAMS_MAX = 20,
     CONTENT_PART = 256 * 1024,
@@ -35,10 +34,17 @@ enum {
     "header_size, policy"
 enum { PG_MESSAGE_COLUMN_COUNT = 15, PG_RECIPIENT_COLUMN_COUNT = 16 };
 
+/* The database's clock is the one that leases are measured by. */
+#define DATABASE_MS "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+/* Anything else fails the transaction. */
+#define EXACTLY_ONE "1 / (CASE WHEN count(*) = 1 THEN 1 ELSE 0 END)"
+#define EXACTLY_NONE "1 / (CASE WHEN count(*) = 0 THEN 1 ELSE 0 END)"
+#define DIVISION_BY_ZERO "22012"
+
 enum pg_statement {
     PG_BEGIN, PG_COMMIT, PG_ROLLBACK,
     PG_VERSION, PG_ADD_MESSAGES, PG_ADD_CONTENTS, PG_ADD_RECIPIENTS, PG_ADD_ORIGINS, PG_DROP_ORIGINS, PG_EACH_ORIGIN,
-    PG_FORGET_ONCE, PG_ADD_ONCE, PG_FIND_ONCE, PG_SET_USAGE, PG_EACH_USAGE,
+    PG_FORGET_ONCE, PG_ADD_ONCE, PG_FIND_ONCE, PG_EACH_ONCE, PG_SET_USAGE, PG_EACH_USAGE,
     PG_READ_HIGHEST, PG_RAISE_HIGHEST, PG_NUMBER_BATCH, PG_LOOK_UP_BATCH, PG_CLOSE_BATCH,
     PG_SETTLE, PG_END_CONTENT, PG_END_RECIPIENTS, PG_END_MESSAGES,
     PG_FINISH_MESSAGES, PG_FINISH_CONTENT, PG_FINISH_RECIPIENTS, PG_REFRESH, PG_CHANGE,
@@ -89,6 +95,7 @@ struct pglink {
     struct error down;           /* why */
     char sqlstate[6];            /* of the last error; "" when the connection broke */
     const _Atomic bool *is_stopped; /* the handle's, or NULL: nothing is waited for any more */
+    bool is_too_new;             /* the schema: schema_prepare() can't succeed with this program */
     _Atomic bool is_interrupted; /* no more new connections, no more waiting */
     uint64_t statements, round_trips, connects;
 };
@@ -143,8 +150,15 @@ MUST_USE bool postgres_run(struct postgres *postgres, struct error *error);
 void place_copy(const struct store_place *place, struct store_place *ret_copy);
 void place_finish(struct store_place *copy);
 
+/* postgres_steps.c: version N is made from N-1 by step N-1 while older nodes go on working, from version `oldest` on: a step only
+ * adds tables, or columns with defaults. A step whose `oldest` is higher is not made while older nodes live. */
+struct schema_step { const char *sql; int64_t oldest; };
+struct schema_steps { const struct schema_step *steps; size_t count; };
+extern const struct schema_steps schema_steps;
+
 /* postgres_schema.c */
-MUST_USE bool schema_prepare(struct pglink *link, enum store_mode mode, struct error *error);
+MUST_USE bool schema_prepare(struct pglink *link, enum store_mode mode, const struct schema_steps *steps, struct error *error);
+bool schema_too_new(struct pglink *link, int64_t version, const struct schema_steps *steps, struct error *error); /* false */
 
 /* postgres_write.c */
 void gathered_send(struct postgres *postgres); /* the statements for all that was gathered */
@@ -169,6 +183,8 @@ bool postgres_totals(struct store *base, int64_t now_ms, struct store_totals *re
 bool postgres_each_origin(struct store *base, store_origin_fn *fn, void *arg, struct error *error);
 bool postgres_add_once(struct store *base, const struct store_once *once, int64_t now_ms, uint64_t *ret_first,
                        struct error *error);
+bool postgres_each_once(struct store *base, store_once_fn *fn, void *arg, struct error *error);
+void postgres_raise_last_id(struct store *base, uint64_t id);
 bool postgres_set_usage(struct store *base, const struct store_usage *usage, struct error *error);
 bool postgres_each_usage(struct store *base, store_usage_fn *fn, void *arg, struct error *error);
 bool postgres_read_message(struct store *base, struct arena *arena, uint64_t id, bool with_content,

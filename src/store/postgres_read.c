@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-enum { PARTS_AT_ONCE = 4 };
+enum { PARTS_AT_ONCE = 4, KEYS_AT_ONCE = 1000 };
 
 /* ---- numbers ---- */
 
@@ -130,6 +130,41 @@ bool postgres_add_once(struct store *base, const struct store_once *once, int64_
         return false;
     *ret_first = first.is_there ? (uint64_t)first.number : once->id;
     return true;
+}
+
+struct keys { store_once_fn *fn; void *arg; struct buf last; int count; };
+
+static void give_keys(void *arg, const PGresult *rows)
+{
+    struct keys *to = arg;
+    to->count = PQntuples(rows);
+    for (int row = 0; row < to->count; row++) {
+        struct store_once once = {row_text(rows, row, 0), (uint64_t)row_number(rows, row, 1), row_number(rows, row, 2)};
+        to->fn(to->arg, &once);
+    }
+    if (to->count) {
+        buf_clear(&to->last);
+        buf_append(&to->last, row_text(rows, to->count - 1, 0));
+    }
+}
+
+bool postgres_each_once(struct store *base, store_once_fn *fn, void *arg, struct error *error)
+{
+    struct postgres *pg = postgres_of(base);
+    struct pg_params params = {0};
+    struct keys to = {.fn = fn, .arg = arg};
+    bool is_done;
+    do {
+        to.count = 0;
+        is_done = postgres_ready(pg, error);
+        params_text(&params, slice_make(to.last.size ? to.last.data : "", to.last.size));
+        params_number(&params, KEYS_AT_ONCE);
+        pglink_send(&pg->link, PG_EACH_ONCE, &params, give_keys, &to);
+        is_done = is_done && postgres_run(pg, error);
+    } while (is_done && to.count == KEYS_AT_ONCE);
+    buf_finish(&params.bytes);
+    buf_finish(&to.last);
+    return is_done;
 }
 
 bool postgres_set_usage(struct store *base, const struct store_usage *usage, struct error *error)

@@ -1,14 +1,9 @@
 #include "store/postgres_private.h"
 
-#include "store/postgres_1.h" /* made from postgres_1.sql */
-
 #include <stdio.h>
+#include <time.h>
 
-enum { ATTEMPTS = 3 };
-
-/* Version N is made from N-1 by row N-1, while nodes of the versions from `oldest` on go on working: rows only add tables,
- * or columns with defaults. Never change one that was released. */
-static const char *const migrations[PG_SCHEMA_VERSION] = {postgres_1};
+enum { ATTEMPTS = 10, AGAIN_NS = 200 * 1000 * 1000, LOCK_WAIT_MS = 1000 };
 
 /* What makes it faster where it is known: bodies are not looked at by pglz, rows that come and go are cleaned up often. */
 static const char *const tunings[] = {
@@ -40,43 +35,86 @@ static bool look(struct pglink *link, struct versions *ret_versions, struct erro
     return strcmp(link->sqlstate, "42P01") == 0;
 }
 
-/* In one transaction: after a crash the queue has the old version or the new one. Two nodes that do it at once: one of them
- * waits at the row, or fails at the first table, and looks again. */
-static bool migrate(struct pglink *link, int64_t from, struct error *error)
+/* A step that older nodes can't work with waits until none lives. None can join meanwhile: that needs mailroot's row, too. */
+static bool nobody_is_too_old(struct pglink *link, struct error *error)
+{
+    if (pglink_execute(link, "SELECT " EXACTLY_NONE " FROM node WHERE expires_ms > " DATABASE_MS, error))
+        return true;
+    return strcmp(link->sqlstate, DIVISION_BY_ZERO) != 0 ? false
+           : error_set(error, "%s: nodes of an older mailroot work with that queue, and this one's schema is not for them: stop them first",
+                       link->name);
+}
+
+static bool apply_steps(struct pglink *link, const struct versions *from, const struct schema_steps *steps, struct error *error)
 {
     char sql[96];
+    int64_t oldest = from->oldest;
+    for (size_t version = (size_t)from->version; version < steps->count; version++) {
+        bool is_breaking = from->version > 0 && steps->steps[version].oldest > from->version;
+        if ((is_breaking && !nobody_is_too_old(link, error)) || !pglink_execute(link, steps->steps[version].sql, error))
+            return false;
+        oldest = steps->steps[version].oldest;
+    }
+    (void)snprintf(sql, sizeof sql, "UPDATE mailroot SET version = %zu, oldest = %lld", steps->count, (long long)oldest);
+    return pglink_execute(link, sql, error);
+}
+
+/* In one transaction: after a crash the queue has the old version or the new one. Two nodes that do it at once: one of them
+ * waits at the row, or fails at the first table, and looks again. */
+static bool migrate(struct pglink *link, const struct versions *from, const struct schema_steps *steps, struct error *error)
+{
+    char sql[96];
+    /* A table that is changed is waited for in front of all others: they are not kept for long. */
+    (void)snprintf(sql, sizeof sql, "SET lock_timeout = %d", LOCK_WAIT_MS);
+    (void)pglink_execute(link, sql, NULL);
     bool is_done = pglink_execute(link, "BEGIN", error);
-    if (is_done && from > 0)
+    if (is_done && from->version > 0)
         is_done = pglink_execute(link, "SELECT version FROM mailroot FOR UPDATE", error);
-    for (int64_t version = from; is_done && version < PG_SCHEMA_VERSION; version++)
-        is_done = pglink_execute(link, migrations[version], error);
-    (void)snprintf(sql, sizeof sql, "UPDATE mailroot SET version = %d", PG_SCHEMA_VERSION);
-    is_done = is_done && pglink_execute(link, sql, error) && pglink_execute(link, "COMMIT", error);
+    is_done = is_done && apply_steps(link, from, steps, error) && pglink_execute(link, "COMMIT", error);
     if (!is_done && pglink_is_open(link))
         (void)pglink_execute(link, "ROLLBACK", NULL);
     for (size_t i = 0; is_done && i < COUNT_OF(tunings); i++)
         (void)pglink_execute(link, tunings[i], NULL);
+    if (pglink_is_open(link))
+        (void)pglink_execute(link, "SET lock_timeout = 0", NULL);
     return is_done;
 }
 
-bool schema_prepare(struct pglink *link, enum store_mode mode, struct error *error)
+bool schema_too_new(struct pglink *link, int64_t version, const struct schema_steps *steps, struct error *error)
 {
+    link->is_too_new = true;
+    return error_set(error, "%s: made for a newer mailroot (schema %lld, this one knows %zu): install that version", link->name,
+                     (long long)version, steps->count);
+}
+
+static bool may_migrate(const struct pglink *link, enum store_mode mode, const struct versions *versions, struct error *error)
+{
+    if (mode == STORE_WRITER)
+        return true;
+    if (versions->version == 0)
+        return error_set(error, "%s: no queue here yet: `mailroot run` makes it", link->name);
+    return error_set(error, "%s: made by an older mailroot (schema %lld) and not yet migrated: `mailroot run` does it", link->name,
+                     (long long)versions->version);
+}
+
+bool schema_prepare(struct pglink *link, enum store_mode mode, const struct schema_steps *steps, struct error *error)
+{
+    static const struct timespec again = {.tv_nsec = AGAIN_NS};
     struct versions versions;
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        if (!look(link, &versions, error))
+        if (!pglink_open(link, error) || !look(link, &versions, error))
             return false;
-        if (versions.oldest > PG_SCHEMA_VERSION)
-            return error_set(error, "%s: made for a newer mailroot (schema %lld, this one knows %d): install that version",
-                             link->name, (long long)versions.version, PG_SCHEMA_VERSION);
-        if (versions.version >= PG_SCHEMA_VERSION)
+        if (versions.oldest > (int64_t)steps->count)
+            return schema_too_new(link, versions.version, steps, error);
+        if (versions.version >= (int64_t)steps->count)
             return true;
-        if (mode == STORE_READER && versions.version == 0)
-            return error_set(error, "%s: no queue here yet: `mailroot run` makes it", link->name);
-        if (mode == STORE_READER)
-            return error_set(error, "%s: made by an older mailroot (schema %lld) and not yet migrated: `mailroot run` does it",
-                             link->name, (long long)versions.version);
-        if (migrate(link, versions.version, error))
+        if (!may_migrate(link, mode, &versions, error))
+            return false;
+        if (migrate(link, &versions, steps, error))
             return true;
+        if (strcmp(link->sqlstate, DIVISION_BY_ZERO) == 0)
+            return false;
+        (void)nanosleep(&again, NULL);
     }
     return false;
 }

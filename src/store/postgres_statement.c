@@ -1,9 +1,5 @@
 #include "store/postgres_private.h"
 
-/* The database's clock is the one that leases are measured by. */
-#define DATABASE_MS "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-#define EXACTLY_ONE "1 / (CASE WHEN count(*) = 1 THEN 1 ELSE 0 END)" /* anything else fails the transaction: 22012 */
-
 const char *const pg_statement_texts[PG_STATEMENT_COUNT] = {
     [PG_BEGIN] = "BEGIN ISOLATION LEVEL READ COMMITTED",
     [PG_COMMIT] = "COMMIT",
@@ -31,6 +27,7 @@ const char *const pg_statement_texts[PG_STATEMENT_COUNT] = {
     [PG_ADD_ONCE] = "INSERT INTO once (key, id, until_ms) VALUES ($1::bytea, $2::bigint, $3::bigint)"
                     " ON CONFLICT (key) DO NOTHING",
     [PG_FIND_ONCE] = "SELECT id FROM once WHERE key = $1::bytea",
+    [PG_EACH_ONCE] = "SELECT key, id, until_ms FROM once WHERE key > $1::bytea ORDER BY key LIMIT $2::bigint",
     [PG_SET_USAGE] = "INSERT INTO usage (owner, name, since_ms, count) VALUES ($1::bytea, $2::bytea, $3::bigint, $4::bigint)"
                      " ON CONFLICT (owner, name) DO UPDATE SET since_ms = excluded.since_ms, count = excluded.count",
     [PG_EACH_USAGE] = "SELECT name, since_ms, count FROM usage WHERE owner = $1::bytea ORDER BY name",
@@ -88,7 +85,7 @@ const char *const pg_statement_texts[PG_STATEMENT_COUNT] = {
         " count(*) FILTER (WHERE state = 0 AND next_ms <= $1::bigint) FROM recipient",
     [PG_NOTIFY] = "SELECT pg_notify('mailroot', convert_from($1::bytea, 'UTF8'))",
 
-    [PG_JOIN_NUMBER] = "UPDATE mailroot SET last_node = last_node + 1 RETURNING last_node",
+    [PG_JOIN_NUMBER] = "UPDATE mailroot SET last_node = last_node + 1 WHERE oldest <= $1::bigint RETURNING last_node",
     [PG_JOIN_FIND] = "SELECT id, root, expires_ms - " DATABASE_MS " FROM node WHERE name = $1::bytea FOR UPDATE",
     [PG_JOIN_SLOT] = "SELECT slot, batch, highest FROM slot WHERE node = 0 AND slot > 0 ORDER BY slot LIMIT 1 FOR UPDATE",
     [PG_JOIN_NEW_SLOT] = "INSERT INTO slot (slot, node, batch, highest) SELECT max(slot) + 1, 0, 0, 0 FROM slot",

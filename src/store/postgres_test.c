@@ -3,6 +3,7 @@
 #include "store/fixture.h"
 #include "store/fixture_server.h"
 #include "store/node.h"
+#include "store/postgres_private.h"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -64,7 +65,8 @@ static struct node *join(struct fixture *fixture, struct ear *ear, const char *n
     place->owner = name;
     ear->post = ear->post ? ear->post : post_create(&fixture->error);
     struct node_parts parts = {place, root, 3000, 100, ear->post, on_claimed, on_changed, on_shared, on_fenced, on_told, ear};
-    ear->node = node_join(&parts, &fixture->error);
+    bool may_help;
+    ear->node = node_join(&parts, &may_help, &fixture->error);
     return ear->node;
 }
 
@@ -116,6 +118,77 @@ static void a_schema_for_newer_nodes_alone_is_refused(void **state)
     fixture_server_execute("UPDATE mailroot SET oldest = 900");
     assert_false(store_open_at(&fixture->place, STORE_WRITER, &store, &fixture->error));
     assert_non_null(strstr(fixture->error.text, "newer mailroot (schema 900"));
+}
+
+static bool prepare(struct fixture *fixture, const struct schema_step *steps, size_t count)
+{
+    struct pglink link;
+    struct schema_steps all = {steps, count};
+    pglink_init(&link, &fixture->place);
+    bool is_done = schema_prepare(&link, STORE_WRITER, &all, &fixture->error);
+    pglink_finish(&link);
+    return is_done;
+}
+
+/* Version 2 adds something while a node of version 1 works on; version 3 breaks with it, and waits until it is gone. */
+static void a_schema_is_migrated_beside_older_nodes_if_they_can_go_on(void **state)
+{
+    static const struct schema_step steps[] = {{"", 1}, {"ALTER TABLE message ADD COLUMN flavour bigint NOT NULL DEFAULT 7", 1},
+                                               {"ALTER TABLE message DROP COLUMN flavour", 3}};
+    struct fixture *fixture = *state;
+    struct ear ear = {0}, late = {0};
+    fixture_add_committed(fixture, 1, 1, 1000);
+    assert_non_null(join(fixture, &ear, "a", "r"));
+    store_join(fixture->store, ear.node);
+    MUST(prepare(fixture, steps, 2));
+    assert_int_equal(fixture_server_number("SELECT version * 10 + oldest FROM mailroot"), 21);
+    fixture_add_committed(fixture, 2, 1, 1000); /* by the older node, with statements that it prepared before */
+    assert_int_equal(fixture_server_number("SELECT sum(flavour) FROM message"), 14);
+    assert_false(prepare(fixture, steps, 3));
+    assert_non_null(strstr(fixture->error.text, "stop them first"));
+    assert_int_equal(fixture_server_number("SELECT version * 10 + oldest FROM mailroot"), 21);
+    fixture_add_committed(fixture, 3, 1, 1000);
+    store_close(&fixture->store);
+    leave(&ear);
+    MUST(prepare(fixture, steps, 3));
+    assert_int_equal(fixture_server_number("SELECT version * 10 + oldest FROM mailroot"), 33);
+    assert_int_equal(fixture_server_number("SELECT count(*) FROM message"), 3);
+    assert_null(join(fixture, &late, "b", "s"));
+    assert_non_null(strstr(fixture->error.text, "newer mailroot (schema 3"));
+    post_destroy(&late.post);
+}
+
+/* A table that somebody reads for long: the migration waits for it a little, lets the others pass, and tries again. */
+static void a_migration_keeps_nobody_waiting_for_long(void **state)
+{
+    static const struct schema_step steps[] = {{"", 1}, {"ALTER TABLE message ADD COLUMN flavour bigint NOT NULL DEFAULT 7", 1}};
+    struct fixture *fixture = *state;
+    struct pglink reader;
+    struct error error;
+    pglink_init(&reader, &fixture->place);
+    MUST(pglink_open(&reader, &fixture->error));
+    MUST(pglink_execute(&reader, "SET idle_in_transaction_session_timeout = 2500", &error)); /* then it lets go */
+    MUST(pglink_execute(&reader, "BEGIN; LOCK TABLE message IN ACCESS SHARE MODE", &error));
+    MUST(prepare(fixture, steps, 2));
+    assert_int_equal(fixture_server_number("SELECT version FROM mailroot"), 2);
+    pglink_finish(&reader);
+}
+
+/* What CockroachDB or YugabyteDB do not have (docs/cluster.md). LISTEN, planner hints and tunings are tried and passed over. */
+static void statements_keep_to_what_databases_share(void **state)
+{
+    static const char *const only_here[] = {"advisory", "ctid", "xmin", "LATERAL", "DISTINCT ON", "MERGE", "COPY", "plpgsql", "FUNCTION", "TRIGGER",
+                                            "txid_", "pg_current", "REFERENCES", "SERIAL", "nextval", "GENERATED", "ONLY ", "TABLESAMPLE", "LOCK TABLE",
+                                            "NOWAIT", "FOR SHARE", "CURSOR", "array_agg", "hstore", "UNLOGGED"};
+    (void)state;
+    for (size_t i = 0; i < PG_STATEMENT_COUNT; i++)
+        for (size_t k = 0; k < COUNT_OF(only_here); k++)
+            if (strcasestr(pg_statement_texts[i], only_here[k]))
+                fail_msg("%s: %s", only_here[k], pg_statement_texts[i]);
+    for (size_t i = 0; i < schema_steps.count; i++)
+        for (size_t k = 0; k < COUNT_OF(only_here); k++)
+            if (strcasestr(schema_steps.steps[i].sql, only_here[k]))
+                fail_msg("%s in version %zu of the schema", only_here[k], i + 1);
 }
 
 static void errors_and_names_show_no_password(void **state)
@@ -249,6 +322,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SHARED(a_large_message_comes_back_from_its_parts),
         SHARED(a_schema_for_newer_nodes_alone_is_refused),
+        SHARED(a_schema_is_migrated_beside_older_nodes_if_they_can_go_on),
+        SHARED(a_migration_keeps_nobody_waiting_for_long),
+        cmocka_unit_test(statements_keep_to_what_databases_share),
         SHARED(errors_and_names_show_no_password),
         SHARED(a_commit_whose_answer_is_lost_is_looked_up),
         SHARED(N4_a_node_that_was_taken_over_from_commits_nothing),

@@ -65,8 +65,9 @@ static void gather_message(struct postgres *pg, const struct store_message *m, c
     array_number(to, node_bucket(first ? first->domain : SLICE("")));
 }
 
-static void see_id(struct postgres *pg, uint64_t id)
+void postgres_raise_last_id(struct store *store, uint64_t id)
 {
+    struct postgres *pg = postgres_of(store);
     if (id > pg->highest_seen)
         pg->highest_seen = id;
 }
@@ -82,7 +83,7 @@ bool postgres_add_message(struct store *store, const struct store_message *m, co
         if (recipients[i].state == STATE_QUEUED && (!first || recipients[i].next_ms < first->next_ms))
             first = &recipients[i];
     }
-    see_id(pg, m->id);
+    postgres_raise_last_id(store, m->id);
     gather_message(pg, m, first);
     gather_content(pg, m->id, m->content);
     return pg->gathered_size < GATHERED_MAX || (postgres_ready(pg, error) && postgres_run(pg, error));
@@ -92,7 +93,7 @@ bool postgres_add_origin(struct store *store, const struct store_origin *origin,
 {
     struct postgres *pg = postgres_of(store);
     (void)error;
-    see_id(pg, origin->id);
+    postgres_raise_last_id(store, origin->id);
     array_number(&pg->origins[0], (int64_t)origin->id);
     array_number(&pg->origins[1], (int64_t)origin->inode);
     array_number(&pg->origins[2], origin->born_ns);

@@ -221,7 +221,7 @@ static const struct store_engine sqlite_engine = {
     .close = sqlite_close, .stop = sqlite_stop, .tidy = sqlite_tidy, .begin = sqlite_begin, .commit = sqlite_commit,
     .rollback = sqlite_rollback, .add_message = sqlite_add_message, .add_origin = sqlite_add_origin,
     .drop_origins = sqlite_drop_origins, .each_origin = sqlite_each_origin, .add_once = sqlite_add_once,
-    .set_usage = sqlite_set_usage, .each_usage = sqlite_each_usage, .last_id = sqlite_last_id, .settle = sqlite_settle,
+    .each_once = sqlite_each_once, .raise_last_id = sqlite_raise_last_id, .set_usage = sqlite_set_usage, .each_usage = sqlite_each_usage, .last_id = sqlite_last_id, .settle = sqlite_settle,
     .finish_message = sqlite_finish_message, .end_message = sqlite_end_message, .snapshot_begin = sqlite_snapshot_begin,
     .snapshot_end = sqlite_snapshot_end, .load_due = sqlite_load_due, .next_due = sqlite_next_due,
     .read_message = sqlite_read_message, .read_recipients = sqlite_read_recipients, .read_page = sqlite_read_page,

@@ -151,6 +151,27 @@ bool sqlite_add_once(struct store *base, const struct store_once *once, int64_t 
     return true;
 }
 
+bool sqlite_each_once(struct store *base, store_once_fn *fn, void *arg, struct error *error)
+{
+    struct sqlite *store = sqlite_of(base);
+    sqlite3_stmt *s = statement_start(store, STATEMENT_EACH_ONCE, error);
+    if (!s)
+        return false;
+    enum step step;
+    while ((step = statement_step(store, s, error)) == STEP_ROW) {
+        struct store_once once = {column_slice(s, 0), (uint64_t)sqlite3_column_int64(s, 1), sqlite3_column_int64(s, 2)};
+        fn(arg, &once);
+    }
+    return step == STEP_END;
+}
+
+void sqlite_raise_last_id(struct store *base, uint64_t id)
+{
+    struct sqlite *store = sqlite_of(base);
+    if (id > store->highest_seen)
+        store->highest_seen = id;
+}
+
 bool sqlite_set_usage(struct store *base, const struct store_usage *usage, struct error *error)
 {
     struct sqlite *store = sqlite_of(base);

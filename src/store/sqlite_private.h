@@ -28,7 +28,8 @@ enum statement {
     STATEMENT_BEGIN_READ, STATEMENT_COMMIT, STATEMENT_ROLLBACK,
     STATEMENT_ADD_MESSAGE, STATEMENT_ADD_CONTENT, STATEMENT_ADD_RECIPIENT,
     STATEMENT_ADD_ORIGIN, STATEMENT_DROP_ORIGINS, STATEMENT_EACH_ORIGIN,
-    STATEMENT_FORGET_ONCE, STATEMENT_ADD_ONCE, STATEMENT_FIND_ONCE, STATEMENT_SET_USAGE, STATEMENT_EACH_USAGE,
+    STATEMENT_FORGET_ONCE, STATEMENT_ADD_ONCE, STATEMENT_FIND_ONCE, STATEMENT_EACH_ONCE, STATEMENT_SET_USAGE,
+    STATEMENT_EACH_USAGE,
     STATEMENT_HAS_BODY, STATEMENT_READ_HIGHEST, STATEMENT_WRITE_HIGHEST,
     STATEMENT_SETTLE, STATEMENT_FIND_OPEN, STATEMENT_DELETE_MESSAGE, STATEMENT_DELETE_CONTENT,
     STATEMENT_DELETE_RECIPIENTS,
@@ -118,6 +119,8 @@ bool sqlite_drop_origins(struct store *base, uint64_t first, uint64_t last, stru
 bool sqlite_each_origin(struct store *base, store_origin_fn *fn, void *arg, struct error *error);
 bool sqlite_add_once(struct store *base, const struct store_once *once, int64_t now_ms, uint64_t *ret_first,
                      struct error *error);
+bool sqlite_each_once(struct store *base, store_once_fn *fn, void *arg, struct error *error);
+void sqlite_raise_last_id(struct store *base, uint64_t id);
 bool sqlite_set_usage(struct store *base, const struct store_usage *usage, struct error *error);
 bool sqlite_each_usage(struct store *base, store_usage_fn *fn, void *arg, struct error *error);
 bool sqlite_last_id(struct store *base, uint64_t *ret_id, struct error *error);

@@ -20,6 +20,7 @@ static const char *const statement_texts[STATEMENT_COUNT] = {
     [STATEMENT_FORGET_ONCE] = "DELETE FROM once WHERE until_ms <= ?",
     [STATEMENT_ADD_ONCE] = "INSERT INTO once (key, id, until_ms) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING",
     [STATEMENT_FIND_ONCE] = "SELECT id FROM once WHERE key = ?",
+    [STATEMENT_EACH_ONCE] = "SELECT key, id, until_ms FROM once ORDER BY key",
     [STATEMENT_SET_USAGE] = "INSERT INTO usage (name, since_ms, count) VALUES (?1, ?2, ?3)"
                             " ON CONFLICT (name) DO UPDATE SET since_ms = ?2, count = ?3",
     [STATEMENT_EACH_USAGE] = "SELECT name, since_ms, count FROM usage ORDER BY name",

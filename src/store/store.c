@@ -84,6 +84,11 @@ bool store_add_once(struct store *store, const struct store_once *once, int64_t 
     return store->engine->add_once(store, once, now_ms, ret_first, error);
 }
 
+bool store_each_once(struct store *store, store_once_fn *fn, void *arg, struct error *error)
+{
+    return store->engine->each_once(store, fn, arg, error);
+}
+
 bool store_set_usage(struct store *store, const struct store_usage *usage, struct error *error)
 {
     CHECK(store->is_in_transaction);
@@ -98,6 +103,12 @@ bool store_each_usage(struct store *store, store_usage_fn *fn, void *arg, struct
 bool store_last_id(struct store *store, uint64_t *ret_id, struct error *error)
 {
     return store->engine->last_id(store, ret_id, error);
+}
+
+void store_raise_last_id(struct store *store, uint64_t id)
+{
+    CHECK(store->is_in_transaction && id <= INT64_MAX);
+    store->engine->raise_last_id(store, id);
 }
 
 bool store_settle(struct store *store, const struct store_settlement *settlement, struct error *error)

@@ -113,6 +113,7 @@ struct store_totals { uint64_t messages, recipients, queued, held, due, bytes; i
 
 struct store;
 typedef void store_origin_fn(void *arg, const struct store_origin *origin);
+typedef void store_once_fn(void *arg, const struct store_once *once);
 typedef void store_usage_fn(void *arg, const struct store_usage *usage);
 typedef void store_recipient_fn(void *arg, const struct store_recipient *recipient);
 /* false stops the walk */
@@ -148,9 +149,11 @@ MUST_USE bool store_each_origin(struct store *store, store_origin_fn *fn, void *
  * who has it: once->id itself if it is the first. In the transaction of the message: keys and messages are there together. */
 MUST_USE bool store_add_once(struct store *store, const struct store_once *once, int64_t now_ms, uint64_t *ret_first,
                              struct error *error);
+MUST_USE bool store_each_once(struct store *store, store_once_fn *fn, void *arg, struct error *error);
 MUST_USE bool store_set_usage(struct store *store, const struct store_usage *usage, struct error *error); /* new or changed */
 MUST_USE bool store_each_usage(struct store *store, store_usage_fn *fn, void *arg, struct error *error);
 MUST_USE bool store_last_id(struct store *store, uint64_t *ret_id, struct error *error);
+void store_raise_last_id(struct store *store, uint64_t id); /* in a transaction: ids up to that one were given away elsewhere */
 
 /* A recipient that is gone or has a final state is left as it is; one that was held meanwhile stays held if it is to be
  * tried again. */

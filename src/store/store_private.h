@@ -42,9 +42,11 @@ struct store_engine {
     bool (*each_origin)(struct store *store, store_origin_fn *fn, void *arg, struct error *error);
     bool (*add_once)(struct store *store, const struct store_once *once, int64_t now_ms, uint64_t *ret_first,
                      struct error *error);
+    bool (*each_once)(struct store *store, store_once_fn *fn, void *arg, struct error *error);
     bool (*set_usage)(struct store *store, const struct store_usage *usage, struct error *error);
     bool (*each_usage)(struct store *store, store_usage_fn *fn, void *arg, struct error *error);
     bool (*last_id)(struct store *store, uint64_t *ret_id, struct error *error);
+    void (*raise_last_id)(struct store *store, uint64_t id);
     bool (*settle)(struct store *store, const struct store_settlement *settlement, struct error *error);
     bool (*finish_message)(struct store *store, uint64_t id, bool *ret_is_gone, struct error *error);
     bool (*end_message)(struct store *store, uint64_t id, struct error *error);

@@ -15,7 +15,7 @@ from lib.watch import Timeout, wait_until
 TREE = pathlib.Path(__file__).resolve().parents[3]
 BINARY = os.environ.get("MAILROOT", str(TREE / "build" / "src" / "mailroot"))
 HOST = "relay.test"
-FAULTS = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|UndefinedBehavior|CHECK|check failed", re.I)
+FAULTS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|UndefinedBehavior|CHECK|check failed", re.I)
 # Under root the relay becomes an ordinary user, as it would in service; permissions then mean something.
 USER = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 
@@ -68,7 +68,7 @@ class Relay:
         self.stderr_file = self.base / "stderr"
         self.environment = dict(os.environ, **(environment or {}))
         self.process = None
-        self.wrapper = []
+        self.wrapper, self.binary = [], BINARY
         self._events, self._read, self._part = [], 0, b""
         for folder in (self.root, self.stage, self.pickup, self.events_file.parent):
             folder.mkdir()
@@ -96,7 +96,7 @@ class Relay:
         seen = len(self.events("started"))
         with open(self.stderr_file, "ab") as stderr:
             self.process = subprocess.Popen(
-                [*self.wrapper, BINARY, "run", "-c", str(self.config_file)], stdin=subprocess.DEVNULL,
+                [*self.wrapper, self.binary, "run", "-c", str(self.config_file)], stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=stderr, env=self.environment, start_new_session=True)
         if wait:
             self._wait(lambda: len(self.events("started")) > seen, "the start", 20)
@@ -244,7 +244,7 @@ class Relay:
     def run(self, *arguments, check=None, input=None, json_out=False, name="mailroot"):
         """`mailroot COMMAND … -c CONFIG`; asserts the exit code if `check` is one."""
         command, *rest = arguments
-        done = subprocess.run([BINARY, command, "-c", str(self.config_file), *map(str, rest)], input=input,
+        done = subprocess.run([self.binary, command, "-c", str(self.config_file), *map(str, rest)], input=input,
                               capture_output=True, timeout=60, env=self.environment, check=False)
         text = done.stderr.decode(errors="replace")
         assert not FAULTS.search(text), text[-6000:]
