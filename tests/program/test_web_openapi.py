@@ -90,6 +90,15 @@ def test_every_operation_answers_as_described_without_and_with_a_token(api, desc
         assert without == (401 if operation.get("security") else 200), (method, path)
 
 
+def test_the_status_is_what_is_described(api, description):
+    schema = description["paths"]["/v1/status"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    kinds = {"integer": int, "string": str, "array": list, "object": dict}
+    status = api.api("GET", "/v1/status")[1]
+    assert set(schema["properties"]) - set(status) == {"nodes"}, "of a shared queue alone"
+    for name, value in status.items():
+        assert isinstance(value, kinds[schema["properties"][name]["type"]]), name
+
+
 def test_every_parameter_takes_any_text(api, description):
     for path, method, operation, allowed in operations(description):
         for parameter in operation.get("parameters", []):
