@@ -153,7 +153,7 @@ bool postgres_each_once(struct store *base, store_once_fn *fn, void *arg, struct
     struct postgres *pg = postgres_of(base);
     struct pg_params params = {0};
     struct keys to = {.fn = fn, .arg = arg};
-    bool is_done;
+    bool is_done = true;
     do {
         to.count = 0;
         is_done = postgres_ready(pg, error);

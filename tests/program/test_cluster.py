@@ -1,22 +1,29 @@
 """Nodes that share a queue on PostgreSQL."""
 import collections
+import datetime
+import json
 import os
 import pathlib
 import re
 import signal
+import sqlite3
 import subprocess
 
 import pytest
 
 from conftest import everything_to, maker
 from lib.collector import Collector
+from lib.browser import browse, needs_browser
+from lib.pgproxy import PostgresProxy
 from lib.postgres import NO_SERVER, WHY, Postgres
-from lib.relay import merge
+from lib.relay import BINARY, merge
 from lib.watch import wait_until
+from lib.web import Web, web_config
 
 pytestmark = pytest.mark.skipif(NO_SERVER, reason=WHY)
 make_postgres = maker(Postgres)
 make_collector = maker(Collector)
+make_proxy = maker(PostgresProxy)
 
 SHORT = {"lease": "3s", "poll": "200ms", "timeout": "1s"}
 
@@ -178,6 +185,90 @@ def test_short_outage_repeats_nothing(make_postgres, make_sink, make_three):
     check_ledger(sink, 600, 0)
 
 
+INTAKE, COMPLETION, CLAIM = "INSERT INTO message", "DELETE FROM message", "UPDATE message SET node = $1::bigint, claim"
+
+
+@pytest.mark.parametrize("how", ["before", "after", "late", "never"])
+@pytest.mark.parametrize("what", [INTAKE, COMPLETION, CLAIM])
+def test_a_commit_whose_answer_is_lost(make_postgres, make_proxy, make_sink, make_node, what, how):
+    """The connection breaks at a COMMIT, whatever became of it: nothing is lost, taken twice or sent twice (L3)."""
+    count = 12
+    database, sink = make_postgres(), make_sink()
+    proxy = make_proxy(database)
+    node = make_node(proxy, sink, "a", {"cluster": {"lease": "30s", "timeout": "1s" if how == "never" else "10s"}})
+    proxy.cut_at(what, how, 1 if how == "never" else 3)
+    later = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for number in range(count):
+        head = f"X-Deliver-At: {later}\r\n".encode() if what == CLAIM else b""
+        node.drop(f"{number}.eml", head + message(number))
+        if what != CLAIM:
+            wait_until(lambda number=number: proxy.left == 0 or ids_of(sink)[f"m{number}"], 30, what="the message at the sink")
+    wait_until(lambda: proxy.left == 0, 30, what="the cuts")
+    wait_drained(database, [node])
+    check_ledger(sink, count, 0)
+    assert len({event["id"] for event in node.wait_events("done", count)}) == len(node.events("done")) == count
+    assert proxy.committed == (0 if how in ("before", "never") else proxy.cuts), "the server did what its client heard nothing of"
+
+
+def test_a_database_without_listen_and_notify(make_postgres, make_proxy, make_sink, make_node):
+    """N7, as CockroachDB is: polls find what is due, who joins and leaves, and what an operator changed at another node."""
+    database, sink = make_postgres(), make_sink("--latency", "5")
+    proxy = make_proxy(database, {b"LISTEN mailroot": b"LISTEN", b"pg_notify(": b"pg_no_such_function("})
+    nodes = [make_node(proxy, sink, name) for name in "abc"]
+    drop_many(nodes, 150)
+    wait_drained(database, nodes)
+    check_ledger(sink, 150, 0)
+    for number in range(150, 160):
+        nodes[0].drop(f"{number}.eml", b"X-Deliver-At: 2099-01-01T00:00:00Z\r\n" + message(number))
+    wait_until(lambda: database.number("SELECT count(*) FROM message WHERE node = 0") == 10, 30, what="mail that waits")
+    assert nodes[1].run("queue", "retry", "--all", "--json", check=0, json_out=True)["count"] == 10
+    wait_drained(database, nodes)
+    nodes[2].kill()
+    wait_until(lambda: database.number("SELECT count(*) FROM node") == 2, 30, what="the take-over")
+    assert proxy.replaced >= 6, "each node has tried both"
+    check_ledger(sink, 160, 0)
+
+
+def test_a_key_counts_once_in_the_whole_cluster(make_postgres, make_sink, make_node):
+    """The same files in the Pickup of two nodes that take them at once, in opposite orders: one mail for each key."""
+    count = 40
+    database, sink = make_postgres(), make_sink()
+    nodes = [make_node(database, sink, name, start=False) for name in "ab"]
+    for node, order in zip(nodes, (1, -1)):
+        for number in range(count)[::order]:
+            node.drop(f"{number if order == 1 else count - number:03}.eml", f"X-Idempotency-Key: key-{number}\r\n".encode() + message(number))
+        node.start(wait=False)
+    wait_until(lambda: sum(len(node.events("duplicate")) for node in nodes) >= count, 60, what="the second ones")
+    wait_drained(database, nodes)
+    check_ledger(sink, count, 0)
+    assert len({event["id"] for node in nodes for event in node.events("duplicate")}) == count
+    assert database.number("SELECT count(*) FROM once") == count
+
+
+def test_large_content_is_read_beside_the_loop(make_postgres, make_proxy, make_sink, make_server, make_node):
+    """What is too large to come with a claim is read by a thread: other mail goes out meanwhile, questions are answered."""
+    database, sink, refuser = make_postgres(), make_sink(), make_server([("RCPT", "550 5.1.1 no")])
+    proxy = make_proxy(database)
+    node = make_node(proxy, sink, "a", {"cluster": {"lease": "60s", "timeout": "15s"}, "route": {
+        "refused.test": {"hosts": [f"[{refuser.address}]:{refuser.port}"]}, "drop.test": {"deliver": "drop", "drop_dir": "Drop"}}})
+    later = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    body = (b"x" * 70 + b"\r\n") * 8000
+    proxy.stop("SELECT data FROM content")
+    for number, to in enumerate(("b@dest.test", "b@refused.test", "b@drop.test")):
+        node.drop(f"{number}.eml", f"X-Deliver-At: {later}\r\n".encode() + message(number, to) + body)
+    wait_until(lambda: proxy.stopped, 30, what="the reading of content")
+    node.drop("3.eml", message(3))
+    sink.wait(1)
+    assert ids_of(sink) == {"m3": 1}
+    assert node.status()["ok"]
+    proxy.go_on()
+    wait_drained(database, [node])
+    assert ids_of(sink) == {"m3": 1, "m0": 1, None: 1}  # and the notice to a@relay.test
+    assert node.events("notice") and node.events("bounced")[0]["to"] == "b@refused.test"
+    dropped = list((node.root / "Drop").glob("*.eml"))
+    assert len(dropped) == 1 and dropped[0].read_bytes().endswith(body)
+
+
 def test_outage_longer_than_the_lease(make_postgres, make_sink, make_three):
     """Pickup fills, intake rests, nothing is sent; when the database is back all goes on, and nobody is taken over from (N3)."""
     database, sink = make_postgres(), make_sink("--latency", "5")
@@ -214,6 +305,125 @@ def test_primary_dies_and_the_standby_is_promoted(make_postgres, make_sink, make
     wait_drained(standby, nodes, 300)
     twice = check_ledger(sink, count, 12)
     print(f"{count} messages, {twice} sent twice")
+
+
+NEXT = BINARY + "-next"  # the same program with one more version of the schema
+
+
+def make_next(make_node, database, sink, name):
+    node = make_node(database, sink, name, start=False)
+    node.binary = NEXT
+    return node
+
+
+@pytest.mark.skipif(not os.path.exists(NEXT), reason="no mailroot-next beside mailroot: cmocka is missing")
+def test_newer_nodes_migrate_while_an_older_one_works(make_postgres, make_sink, make_node):
+    """Two start at once, beside one of the older schema that sends and has mail waiting; all go on together, then the older one again."""
+    database, sink = make_postgres(), make_sink("--latency", "5")
+    older = make_node(database, sink, "a")
+    for number in range(10):
+        older.drop(f"{number}.eml", b"X-Deliver-At: 2099-01-01T00:00:00Z\r\n" + message(number))
+    wait_until(lambda: database.number("SELECT count(*) FROM message WHERE node = 0") == 10, 30, what="mail that waits")
+    for number in range(10, 210):
+        older.drop(f"{number}.eml", message(number))
+    sink.wait(30)
+    newer = [make_next(make_node, database, sink, name) for name in "bc"]
+    for node in newer:
+        node.start(wait=False)
+    for node in newer:
+        node.wait_event("started", 30)
+    assert database.sql("SELECT version, oldest FROM mailroot") == "2|1"
+    assert database.number("SELECT count(*) FROM message WHERE flavour = 7") >= 10
+    nodes = [older, *newer]
+    for number in range(210, 300):
+        nodes[number % 3].drop(f"{number}.eml", message(number))
+    newer[0].run("queue", "retry", "--all", check=0)
+    wait_drained(database, nodes)
+    check_ledger(sink, 300, 0)
+    assert older.events("error") == [] and len(older.events("started")) == 1
+    older.stop()
+    older.start()  # version 2 is for version 1's nodes, too
+    older.send("300.eml", message(300))
+
+
+@pytest.mark.skipif(not os.path.exists(NEXT), reason="no mailroot-next beside mailroot: cmocka is missing")
+def test_what_is_too_old_or_too_new_says_so(make_postgres, make_sink, make_node):
+    database, sink = make_postgres(), make_sink()
+    node = make_next(make_node, database, sink, "a")
+    assert b"no queue here yet" in node.run("queue", "list").stderr
+    node.binary = BINARY
+    node.start()
+    node.stop()
+    node.binary = NEXT
+    assert b"not yet migrated" in node.run("queue", "list").stderr
+    node.start()
+    node.stop()
+    node.run("queue", "list", check=0)
+    database.sql("UPDATE mailroot SET oldest = 2")  # as a version that breaks with the first one would
+    node.binary = BINARY
+    assert b"made for a newer mailroot (schema 2, this one knows 1): install that version" in node.run("queue", "list").stderr
+    node.start(wait=False)
+    wait_until(lambda: "made for a newer mailroot" in node.stderr_text(), 20, what="the refusal")
+    if node.process.wait(20) == 0:
+        raise AssertionError("it started")
+    node.process = None
+
+
+def test_a_move_leaves_nothing_behind(make_postgres, make_relay, make_sink):
+    """Every table, there and back: messages with their policies, origins, keys that count once, counters, the last id."""
+    texts = {"message": "sender envid auth pickup_name owner message_id subject policy", "recipient": "address domain orcpt last_status last_reply last_host route",
+             "once": "key", "usage": "name", "origin": "", "content": "data"}
+    numbers = {"message": "id arrived_ms ret flags priority size header_size", "content": "", "origin": "id inode born_ns", "once": "id until_ms",
+               "recipient": "message number notify state attempts next_ms last_attempt_ms delay_noticed priority", "usage": "since_ms count"}
+
+    def in_sqlite(table):
+        file = sqlite3.connect(relay.root / "Queue" / "queue.db")
+        file.text_factory = bytes
+        columns = [f"hex({name})" if name in texts[table].split() else name for name in (texts[table] + " " + numbers[table]).split()]
+        found = file.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall()
+        file.close()
+        return sorted("|".join((value.decode() if isinstance(value, bytes) else str(value)).lower() for value in row) for row in found)
+
+    def in_postgres(table):
+        columns = [f"coalesce(encode({name}, 'hex'), '')" if name in texts[table].split() else name for name in (texts[table] + " " + numbers[table]).split()]
+        return sorted(database.sql(f"SELECT {', '.join(columns)} FROM {table}").splitlines())
+
+    database, sink = make_postgres(), make_sink()
+    relay = make_relay(everything_to(sink))
+    for number in range(6):
+        head = f"X-Receiver: <c@other.test>\r\nX-Idempotency-Key: key-{number}\r\nX-Deliver-At: 2099-01-01T00:00:00Z\r\n".encode()
+        relay.drop(f"{number}.eml", head + message(number) + (b"x" * 70 + b"\r\n") * (3000 if number == 1 else 1))
+    relay.wait_events("taken", 6)
+    relay.run("queue", "hold", relay.events("taken")[2]["id"], check=0)
+    relay.stop()
+    file = sqlite3.connect(relay.root / "Queue" / "queue.db")
+    file.executemany("INSERT INTO once VALUES (?, ?, ?)", [(b"\xff\x00 no text", 5, 4000000000000), *((f"k{n}", n + 1, 4000000000000) for n in range(1500))])
+    file.execute("INSERT INTO once VALUES ('forgotten', 7, 5)")
+    file.executemany("INSERT INTO usage VALUES (?, ?, ?)", [("quota shop", 1700000000000, 41), ("rate shop", 1700000000001, 0)])
+    file.execute("INSERT INTO origin VALUES (12, 34, 56)")
+    file.execute("UPDATE highest SET id = 8000000000000000000")
+    file.commit()
+    file.close()
+    tables = [table for table in texts if table != "content"]  # body files, parts: content is compared by `mailroot queue show`
+    before = {table: in_sqlite(table) for table in tables}
+    ids = [row["id"] for row in relay.run("queue", "list", "--json", check=0, json_out=True)]
+    bodies = [relay.run("queue", "export", name, check=0).stdout for name in ids]
+    assert len(before["once"]) == 1508 and len(before["message"]) == 6 and len(before["recipient"]) == 12
+    before["once"] = [row for row in before["once"] if not row.endswith("|7|5")]
+    relay.run("queue", "move", "--to", database.url, check=0)
+    there = {table: in_postgres(table) for table in tables}
+    assert there == before
+    assert database.number("SELECT max(highest) FROM slot") == 8000000000000000000
+    assert not os.listdir(relay.root / "Queue" / "body") and in_sqlite("message") == in_sqlite("recipient") == []
+    with_store = merge(everything_to(sink), {"store": database.url, "node": relay.config.get("node")})
+    relay.configure(with_store)
+    database.sql("UPDATE usage SET count = 42 WHERE name = 'quota shop'")  # counted there meanwhile
+    assert [relay.run("queue", "export", name, check=0).stdout for name in ids] == bodies
+    relay.run("queue", "move", "--to", "sqlite", check=0)
+    relay.configure(everything_to(sink))
+    before["usage"] = [row.replace("|41", "|42") for row in before["usage"]]
+    assert {table: [row for row in in_sqlite(table) if not row.endswith("|7|5")] for table in tables} == before
+    assert [relay.run("queue", "export", name, check=0).stdout for name in ids] == bodies
 
 
 def test_queue_moves_to_the_database_and_back(make_postgres, make_relay, make_sink, make_node):
@@ -270,6 +480,43 @@ def test_the_password_comes_from_a_file_and_is_shown_nowhere(make_postgres, make
     done = node.run("status", "-o", f"cluster.password_file={wrong}")
     assert b"password authentication failed" in done.stderr and b"swordfish" not in done.stderr
     assert "hunter2" not in node.events_file.read_text() + node.stderr_text()
+
+
+def web_of_nodes(make_postgres, make_sink, make_node):
+    """Node a with a web process, node b beside it; mail that waits."""
+    database, sink = make_postgres(), make_sink()
+    first = make_node(database, sink, "a", {"web": web_config()})
+    second = make_node(database, sink, "b")
+    for number in range(4):
+        second.drop(f"{number}.eml", b"X-Deliver-At: 2099-01-01T00:00:00Z\r\n" + message(number))
+    wait_until(lambda: database.number("SELECT count(*) FROM message WHERE node = 0") == 4, 30, what="the mail that waits")
+    return Web(first), second
+
+
+def test_every_node_tells_of_all(make_postgres, make_sink, make_node):
+    """`mailroot queue`, `mailroot status` and the API show the whole cluster from any node, as the API's description says."""
+    web, second = web_of_nodes(make_postgres, make_sink, make_node)
+    description = json.loads(web.get("/openapi.json")[2])["paths"]["/v1/status"]["get"]["responses"]["200"]
+    schema = description["content"]["application/json"]["schema"]["properties"]
+    assert len(web.api("GET", "/v1/messages")[1]["messages"]) == len(web.relay.run("queue", "list", "--json", check=0, json_out=True)) == 4
+    status = web.api("GET", "/v1/status")[1]
+    assert set(status) <= set(schema) and status["messages"] == 4
+    by_command = second.run("status", "--json", check=0, json_out=True)["queue"]["nodes"]
+    for nodes in (status["nodes"], by_command):
+        assert set(nodes) == {"a", "b"}
+        for node in nodes.values():
+            assert set(node) == set(schema["nodes"]["additionalProperties"]["required"]) and 0 < node["lease_ms"] <= 3000
+
+
+@needs_browser
+def test_admin_page_shows_the_nodes(make_postgres, make_sink, make_node):
+    web, second = web_of_nodes(make_postgres, make_sink, make_node)
+    seen = browse("nodes.js", f"http://127.0.0.1:{web.port}", web.token(), 2)
+    assert seen["findings"] == [] and seen["bad"] == [] and seen["figures"]["in the queue"] == "4"
+    assert {name: text for name, text in seen["figures"].items() if name.startswith("node ")} == {
+        f"node {name}": "0 claimed, 0 connections" for name in "ab"}
+    second.stop()
+    assert "node b" not in browse("nodes.js", f"http://127.0.0.1:{web.port}", web.token(), 1)["figures"]
 
 
 def has_namespaces():
