@@ -5,18 +5,19 @@
 #include "os/clock.h"
 #include "store/filter.h"
 
-#include <poll.h>
 #include <stdlib.h>
 
 struct change {
     struct writer_job job;
     struct relay *relay;
+    struct arena arena;         /* of the filter and the texts */
     struct store_filter filter;
     enum store_verb verb;
-    struct slice route;
+    struct slice route, by;     /* by: absent: an operator */
     uint64_t *ids;
     size_t count, capacity;
-    bool is_done;
+    relay_change_fn *fn;
+    void *arg;
 };
 
 static bool note(void *arg, const struct store_message *message, const struct store_recipient *recipients,
@@ -40,12 +41,7 @@ static bool apply_change(struct writer_job *job, struct store *store, struct err
     return store_change(store, &change->filter, change->verb, change->route, note, change, error);
 }
 
-static void change_done(struct writer_job *job)
-{
-    ((struct change *)job)->is_done = true;
-}
-
-static void tell_changes(struct change *change, const char *by)
+static void tell_changes(struct change *change, struct slice by)
 {
     static const enum event_kind kinds[] = {
         [VERB_HOLD] = EVENT_HELD, [VERB_RELEASE] = EVENT_RELEASED, [VERB_RETRY] = EVENT_RETRIED,
@@ -53,7 +49,7 @@ static void tell_changes(struct change *change, const char *by)
     for (size_t i = 0; i < change->count; i++) {
         struct event event = EVENT(kinds[change->verb]);
         event.id = change->ids[i];
-        event.note = slice_of(by ? by : "by an operator");
+        event.note = by;
         event_put(change->relay->parts.log, &event);
         struct item *item = item_find(change->relay, change->ids[i]);
         if (item)
@@ -64,60 +60,71 @@ static void tell_changes(struct change *change, const char *by)
         node_tell_changed(change->relay->parts.node, change->ids, change->count);
 }
 
-/* The loop waits for this one commit: an operator's word counts from the answer on. */
-static bool commit_change(struct change *change, struct error *error)
+static void change_free(struct change *change)
 {
-    struct post *post = post_create(error);
-    if (!post)
-        return false;
-    change->job.apply = apply_change;
-    change->job.done = change_done;
-    change->job.post = post;
-    writer_submit(change->relay->parts.writer, &change->job);
-    while (!change->is_done) {
-        struct pollfd watched = {.fd = post_fd(post), .events = POLLIN};
-        (void)poll(&watched, 1, -1);
-        post_run(post);
-    }
-    post_destroy(&post);
-    if (!change->job.is_committed)
-        *error = change->job.error;
-    return change->job.is_committed;
+    arena_finish(&change->arena);
+    free(change->ids);
+    free(change);
 }
 
-bool relay_change(struct relay *relay, const json_t *request, json_t *answer, struct error *error)
+static void change_counts(struct change *change)
 {
-    struct arena arena = {0};
+    struct relay *relay = change->relay;
     struct site *site, *next;
-    struct change change = {.relay = relay};
+    bool is_operator = slice_is_absent(change->by);
+    tell_changes(change, is_operator ? SLICE("by an operator") : change->by);
+    if (change->verb == VERB_RETRY && is_operator)
+        login_resume_all(relay);
+    HASH_ITER(hh, relay->sites, site, next) {
+        bool is_meant = is_operator || (site->rule && site->rule->is_etrn); /* a client's word opens no other's circuit */
+        if (change->verb == VERB_RETRY && is_meant)
+            site->dead_until_ms = 0;
+        site_touch(site);
+    }
+    relay->is_behind = true;
+}
+
+static void change_done(struct writer_job *job)
+{
+    struct change *change = (struct change *)job;
+    struct relay *relay = change->relay;
+    relay->changes_in_flight--;
+    if (job->is_committed)
+        change_counts(change);
+    change->fn(change->arg, job->is_committed, change->count, &job->error);
+    change_free(change);
+    relay_soon(relay);
+}
+
+static bool change_parse(struct change *change, const json_t *request, struct error *error)
+{
     const char *verb = json_string_value(json_object_get(request, "verb"));
     const char *route = json_string_value(json_object_get(request, "route"));
     const char *by = json_string_value(json_object_get(request, "by"));
-    bool is_done = (verb && verb_parse(slice_of(verb), &change.verb)) || error_set(error, "no such verb");
-    is_done = is_done
-              && filter_from_json(&arena, json_object_get(request, "filter"), &change.filter, error);
-    change.filter.now_ms = clock_wall_ms();
-    change.route = slice_of(route);
-    if (is_done && change.verb == VERB_REROUTE && !route)
-        is_done = error_set(error, "reroute needs a route");
-    is_done = is_done && commit_change(&change, error);
-    if (is_done) {
-        tell_changes(&change, by);
-        json_object_set_new(answer, "count", json_integer((json_int_t)change.count));
-        if (change.verb == VERB_RETRY && !by)
-            login_resume_all(relay);
-        HASH_ITER(hh, relay->sites, site, next) {
-            bool is_meant = !by || (site->rule && site->rule->is_etrn); /* a client's word opens no other's circuit */
-            if (change.verb == VERB_RETRY && is_meant)
-                site->dead_until_ms = 0;
-            site_touch(site);
-        }
-        relay->is_behind = true;
-        relay_soon(relay);
+    if (!verb || !verb_parse(slice_of(verb), &change->verb))
+        return error_set(error, "no such verb");
+    if (!filter_from_json(&change->arena, json_object_get(request, "filter"), &change->filter, error))
+        return false;
+    if (change->verb == VERB_REROUTE && !route)
+        return error_set(error, "reroute needs a route");
+    change->filter.now_ms = clock_wall_ms();
+    change->route = route ? arena_copy(&change->arena, slice_of(route)) : SLICE_NONE;
+    change->by = by ? arena_copy(&change->arena, slice_of(by)) : SLICE_NONE;
+    return true;
+}
+
+bool relay_change(struct relay *relay, const json_t *request, relay_change_fn *fn, void *arg, struct error *error)
+{
+    struct change *change = mem_alloc(sizeof *change);
+    *change = (struct change){.job = {.apply = apply_change, .done = change_done, .post = relay->parts.post}, .relay = relay,
+                              .fn = fn, .arg = arg};
+    if (!change_parse(change, request, error)) {
+        change_free(change);
+        return false;
     }
-    free(change.ids);
-    arena_finish(&arena);
-    return is_done;
+    relay->changes_in_flight++;
+    writer_submit(relay->parts.writer, &change->job);
+    return true;
 }
 
 static void kept_retried(struct writer_job *job)
@@ -125,12 +132,11 @@ static void kept_retried(struct writer_job *job)
     struct change *change = (struct change *)job;
     struct relay *relay = change->relay;
     if (job->is_committed) {
-        tell_changes(change, "its route's user is tried again");
+        tell_changes(change, SLICE("its route's user is tried again"));
         relay->is_behind = true;
         relay_soon(relay);
     }
-    free(change->ids);
-    free(change);
+    change_free(change);
 }
 
 void relay_retry_kept(struct relay *relay)
@@ -176,11 +182,37 @@ static void tell_status(struct relay *relay, struct control_question *question, 
     inquiries_put_totals(relay->inquiries, question, answer);
 }
 
+/* ---- the control socket ---- */
+
+struct asked { struct control_question *question; json_t *answer; };
+
+static void answer_change(void *arg, bool is_done, size_t count, const struct error *error)
+{
+    struct asked *asked = arg;
+    if (is_done)
+        json_object_set_new(asked->answer, "count", json_integer((json_int_t)count));
+    control_finish(asked->question, is_done, error);
+    free(asked);
+}
+
+/* Answered when it is committed: an operator's word counts from the answer on, and the loop waits for no database. */
+static bool ask_change(struct relay *relay, struct control_question *question, const json_t *request, json_t *answer, struct error *error)
+{
+    struct asked *asked = mem_alloc(sizeof *asked);
+    *asked = (struct asked){question, answer};
+    if (!relay_change(relay, request, answer_change, asked, error)) {
+        free(asked);
+        return false;
+    }
+    control_defer(question);
+    return true;
+}
+
 /* `sendmail -q`: all that waits for a retry is due now. */
-static bool flush_queue(struct relay *relay, json_t *answer, struct error *error)
+static bool flush_queue(struct relay *relay, struct control_question *question, json_t *answer, struct error *error)
 {
     json_t *request = json_pack("{s:s, s:{s:s}}", "verb", "retry", "filter", "state", "queued");
-    bool is_done = relay_change(relay, request, answer, error);
+    bool is_done = ask_change(relay, question, request, answer, error);
     json_decref(request);
     return is_done;
 }
@@ -190,9 +222,9 @@ bool relay_control(void *arg, struct control_question *question, const json_t *r
     struct relay *relay = arg;
     const char *what = json_string_value(json_object_get(request, "do"));
     if (what && strcmp(what, "queue") == 0)
-        return relay_change(relay, request, answer, error);
+        return ask_change(relay, question, request, answer, error);
     if (what && strcmp(what, "flush") == 0)
-        return flush_queue(relay, answer, error);
+        return flush_queue(relay, question, answer, error);
     if (what && strcmp(what, "status") == 0) {
         tell_status(relay, question, answer);
         return true;

@@ -6,63 +6,96 @@
 #include "outcome/told.h"
 #include "relay/relay_private.h"
 
+#include "base/mem.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Everything of the queue for that domain is due: store_filter's globs. False: the reason is told. */
-static bool start_domain(struct relay *relay, const char *domain, const char *by, json_int_t *count)
+/* An ETRN under way: each domain is a change of its own. */
+struct etrn {
+    struct relay *relay;
+    json_t *number;              /* the question's */
+    size_t waiting;              /* changes not yet committed, and one while more are made */
+    json_int_t count;
+    bool is_done;                /* one was committed */
+};
+
+static void etrn_release(struct etrn *etrn)
 {
-    struct error error;
-    json_t *answer = json_object();
-    json_t *request = json_pack("{s:s, s:s, s:{s:s, s:s}}", "verb", "retry", "by", by, "filter", "state", "queued", "domain",
-                                domain);
-    bool is_done = request && relay_change(relay, request, answer, &error);
-    if (is_done) {
-        *count += json_integer_value(json_object_get(answer, "count"));
-    } else {
-        struct event event = EVENT(EVENT_ERROR);
-        event.reason = request ? slice_of(error.text) : SLICE("ETRN: a node that is no text");
-        event_put(relay->parts.log, &event);
-    }
-    json_decref(request);
+    if (--etrn->waiting)
+        return;
+    json_t *answer = json_pack("{s:O?, s:I}", "n", etrn->number, "count", etrn->is_done ? etrn->count : (json_int_t)-1);
+    char *text = json_dumps(answer, JSON_COMPACT);
+    (void)!link_send(etrn->relay->link, slice_of(text)); /* without room the listener gives up waiting */
+    free(text);
     json_decref(answer);
-    return is_done;
+    json_decref(etrn->number);
+    free(etrn);
 }
 
-/* RFC 1985 5: "#name", "@domain" with what is below it, "domain". False: there is no such queue, or it failed. */
-static bool start_node(struct relay *relay, const char *node, const char *by, json_int_t *count)
+static void tell_failed(struct relay *relay, const char *reason)
 {
-    const struct config *config = relay->config;
+    struct event event = EVENT(EVENT_ERROR);
+    event.reason = slice_of(reason);
+    event_put(relay->parts.log, &event);
+}
+
+static void domain_started(void *arg, bool is_done, size_t count, const struct error *error)
+{
+    struct etrn *etrn = arg;
+    if (is_done)
+        etrn->count += (json_int_t)count;
+    else
+        tell_failed(etrn->relay, error->text);
+    etrn->is_done = etrn->is_done || is_done;
+    etrn_release(etrn);
+}
+
+/* Everything of the queue for that domain is due: store_filter's globs. */
+static void start_domain(struct etrn *etrn, const char *domain, const char *by)
+{
+    struct error error;
+    json_t *request = json_pack("{s:s, s:s, s:{s:s, s:s}}", "verb", "retry", "by", by, "filter", "state", "queued", "domain",
+                                domain);
+    (void)error_set(&error, "ETRN: a node that is no text");
+    etrn->waiting++;
+    if (!request || !relay_change(etrn->relay, request, domain_started, etrn, &error))
+        domain_started(etrn, false, 0, &error);
+    json_decref(request);
+}
+
+/* RFC 1985 5: "#name", "@domain" with what is below it, "domain"; nothing is started where there is no such queue. */
+static void start_node(struct etrn *etrn, const char *node, const char *by)
+{
+    const struct config *config = etrn->relay->config;
     char below[260];
-    bool is_done = false;
     if (node[0] == '#') {
         for (size_t i = 0; i < config->route_count; i++) {
             const struct config_route *rule = &config->routes[i];
             if (rule->is_etrn && rule->etrn_queue && slice_equals_nocase(slice_of(rule->etrn_queue), slice_of(node + 1)))
-                is_done = start_domain(relay, rule->pattern, by, count) || is_done;
+                start_domain(etrn, rule->pattern, by);
         }
-        return is_done;
+        return;
     }
     const char *domain = node + (node[0] == '@');
     const struct config_route *rule = config_route_find(config, slice_of(domain));
     if (!rule || !rule->is_etrn)
-        return false;
-    is_done = start_domain(relay, domain, by, count);
+        return;
+    start_domain(etrn, domain, by);
     (void)snprintf(below, sizeof below, "*.%s", domain);
-    return is_done && (node[0] != '@' || start_domain(relay, below, by, count));
+    if (node[0] == '@')
+        start_domain(etrn, below, by);
 }
 
 static void on_etrn(struct relay *relay, const json_t *asked)
 {
     const char *node = json_string_value(json_object_get(asked, "node"));
     const char *by = json_string_value(json_object_get(asked, "by"));
-    json_int_t count = 0;
-    bool is_done = node && by && start_node(relay, node, by, &count);
-    json_t *answer = json_pack("{s:O?, s:I}", "n", json_object_get(asked, "n"), "count", is_done ? count : (json_int_t)-1);
-    char *text = json_dumps(answer, JSON_COMPACT);
-    (void)!link_send(relay->link, slice_of(text)); /* without room the listener gives up waiting */
-    free(text);
-    json_decref(answer);
+    struct etrn *etrn = mem_alloc(sizeof *etrn);
+    *etrn = (struct etrn){.relay = relay, .number = json_incref(json_object_get(asked, "n")), .waiting = 1};
+    if (node && by)
+        start_node(etrn, node, by);
+    etrn_release(etrn);
 }
 
 static void on_told(struct relay *relay, struct slice rest)

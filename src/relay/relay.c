@@ -94,7 +94,7 @@ static void on_soon(int fd, short what, void *arg)
     cluster_flush(relay);
     cluster_make_room(relay);
     event_flush(relay->parts.log);
-    if (relay->finished && relay->connection_count == 0 && relay->settles_in_flight == 0
+    if (relay->finished && relay->connection_count == 0 && relay->settles_in_flight == 0 && relay->changes_in_flight == 0
         && local_is_idle(relay->local)) {
         void (*finished)(void *) = relay->finished;
         finished(relay->finished_arg);

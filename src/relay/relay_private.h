@@ -177,7 +177,7 @@ struct relay {
     struct source_state *sources; /* as config->sources */
     size_t source_turn;
     uint64_t content_size;
-    size_t connection_count, settles_in_flight;
+    size_t connection_count, settles_in_flight, changes_in_flight;
     uint64_t random;
     uint64_t delivered, deferred, bounced;
     int64_t started_ms;
@@ -318,8 +318,10 @@ void paces_tell(struct relay *relay, json_t *answer); /* "paced": what was learn
 void paces_changed(struct relay *relay); /* is written soon */
 void paces_close(struct relay *relay);
 
-/* admin.c: one verb of `mailroot queue`, committed when it returns. `request` may say for whom ("by"). */
-MUST_USE bool relay_change(struct relay *relay, const json_t *request, json_t *answer, struct error *error);
+/* admin.c: one verb of `mailroot queue`; `fn` is called when it is committed, or can't be. `request` may say for whom ("by"), and is
+ * not needed behind the call. False: it makes no sense, and `fn` is not called. */
+typedef void relay_change_fn(void *arg, bool is_done, size_t count, const struct error *error);
+MUST_USE bool relay_change(struct relay *relay, const json_t *request, relay_change_fn *fn, void *arg, struct error *error);
 
 /* heard.c: what the listener asks and tells. */
 MUST_USE bool heard_start(struct relay *relay, struct error *error);

@@ -1,5 +1,6 @@
 """Nodes that share a queue on PostgreSQL."""
 import collections
+import concurrent.futures
 import datetime
 import json
 import os
@@ -267,6 +268,22 @@ def test_large_content_is_read_beside_the_loop(make_postgres, make_proxy, make_s
     assert node.events("notice") and node.events("bounced")[0]["to"] == "b@refused.test"
     dropped = list((node.root / "Drop").glob("*.eml"))
     assert len(dropped) == 1 and dropped[0].read_bytes().endswith(body)
+
+
+def test_a_change_is_answered_when_it_is_committed_and_the_loop_goes_on(make_postgres, make_proxy, make_sink, make_node):
+    database, sink = make_postgres(), make_sink()
+    proxy = make_proxy(database)
+    node = make_node(proxy, sink, "a", {"cluster": {"lease": "60s", "timeout": "15s"}})
+    node.drop("0.eml", b"X-Deliver-At: 2099-01-01T00:00:00Z\r\n" + message(0))
+    wait_until(lambda: database.number("SELECT count(*) FROM message WHERE node = 0") == 1, 30, what="mail that waits")
+    proxy.stop("UPDATE recipient r SET state = coalesce")
+    with concurrent.futures.ThreadPoolExecutor(1) as others:
+        held = others.submit(lambda: node.run("queue", "hold", "--all", "--json", check=0, json_out=True))
+        wait_until(lambda: proxy.stopped, 30, what="the change")
+        assert node.status()["held"] == 0 and not held.done() and not node.events("held")
+        proxy.go_on()
+        assert held.result()["count"] == 1
+    assert node.events("held") and database.number("SELECT state FROM recipient") == 5
 
 
 def test_outage_longer_than_the_lease(make_postgres, make_sink, make_three):

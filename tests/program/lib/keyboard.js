@@ -74,6 +74,7 @@ async function read(page) {
   for (const name of ['now', 'queue', 'trace', 'badmail', 'domains', 'send']) {
     await page.goto(`${base}/admin/#${name}`);
     await page.waitForSelector(`#view-${name}:not([hidden])`);
+    if (name === 'badmail') await page.waitForFunction(() => document.getElementById('badmail-note').textContent);
     tree[name] = await page.locator('body').ariaSnapshot();
     await page.setViewportSize({ width: 380, height: 800 });
     if (await page.evaluate(() => document.documentElement.scrollWidth > window.innerWidth)) wide.push(name);
