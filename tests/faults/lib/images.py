@@ -236,12 +236,13 @@ def first_finding(scenario, defect, is_over):
         store.close()
 
 
-def worker(number, workers, is_quick, seconds):
-    """Each scenario on each file system, over and over, with images at other points."""
+def worker(number, workers, is_quick, seconds, earlier):
+    """Each scenario on each file system, over and over, with images at other points. `earlier`: how many there were of each file system;
+    these are others, and the one with the fewest comes first."""
     del workers  # each draws its own
     end = time.monotonic() + seconds
     done, findings, store = new_counts(), [], Store()
-    chance = random.Random(number)
+    chance = random.Random(number + 1000 * sum(earlier.values()))
     try:
         if not store.is_there:
             done["unavailable"] = 1
@@ -252,6 +253,7 @@ def worker(number, workers, is_quick, seconds):
             every = 40 if is_quick else 2
             while time.monotonic() < end:
                 chance.shuffle(pairs)
+                pairs.sort(key=lambda pair: earlier.get(pair[0], 0) + done["by_file_system"].get(pair[0], 0))
                 for kind, scenario in pairs:
                     image = store.make(kind) if time.monotonic() < end else None
                     if image:

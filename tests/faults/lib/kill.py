@@ -1,6 +1,7 @@
 """SIGKILL before and after every point of every scenario, then again during the recovery."""
 import random
 import time
+import zlib
 
 from lib.ledger import Ledger
 from lib.scenarios import LARGE, LOAD, SCENARIOS
@@ -32,21 +33,28 @@ def kill_at(world, scenario, kills, defect=0):
     return hits, Ledger(world, scenario.all_expected(), max(hits, 1), CONNECTIONS)
 
 
-def plan(points, share, randoms, seed=1):
+def order(row):
+    """By chance, so that a run cut short has seen some of all; but the same each time, though a run has a call more or less: passes
+    that go on where another stopped see the rest."""
+    return zlib.crc32(repr(row).encode())
+
+
+def plan(points, share, randoms):
     """(scenario, kills): every point before and after; pairs of kills for that share of them; kills under load."""
-    chance = random.Random(seed)
     rows = []
     for name, count in points.items():
         if name == LOAD.name:
-            rows += [(name, ((chance.randrange(1, count), chance.randrange(2)),)) for _ in range(randoms)]
+            chance = random.Random(1)
+            rows += [(name, ((int(chance.random() * count) + 1, chance.randrange(2)),)) for _ in range(randoms)]
             continue
         for number in range(1, count + 1):
             for is_after in (0, 1):
-                rows.append((name, ((number, is_after),)))
+                row = (name, ((number, is_after),))
+                chance = random.Random(order(row))
+                rows.append(row)
                 if chance.random() < share:
                     rows.append((name, ((number, is_after), (chance.randrange(1, 120), chance.randrange(2)))))
-    chance.shuffle(rows)  # so that a run cut short has seen some of all
-    return rows
+    return sorted(rows, key=order)
 
 
 def kill_submitter(world, number, is_after):
@@ -112,16 +120,17 @@ def run_rows(world, rows, done, findings, is_over):
             findings.append(f"{name} {kills} in {world.orders.killed_in}: {ledger.text()}\n{world.tail()}")
 
 
-def worker(number, workers, points, is_quick, seconds):
-    """Its share of all rows: (counts, findings)."""
+def worker(number, workers, points, is_quick, seconds, first):
+    """Its share of all rows from the first on, as of a ring: (counts, findings)."""
     end = time.monotonic() + seconds
     done, findings = new_counts(), []
     world = World()
     try:
         rows = plan(points, 0.1 if is_quick else 1.0, 100 if is_quick else 2000)
-        if number == 0:
+        if number == 0 and not first:
             run_submitter(world, done, findings, lambda: time.monotonic() > end)
-        run_rows(world, rows[number::workers], done, findings, lambda: time.monotonic() > end)
+        first %= len(rows)
+        run_rows(world, (rows[first:] + rows[:first])[number::workers], done, findings, lambda: time.monotonic() > end)
     finally:
         world.close()
     return done, findings

@@ -271,14 +271,16 @@ def new_counts():
             "stuck": 0, "by_scenario": {}}
 
 
-def worker(number, workers, is_quick, seconds):
-    """A share of the scenarios; in full, each call of each of them eight times over, with other states each time."""
+def worker(number, workers, is_quick, seconds, earlier):
+    """A share of the scenarios; in full, each call of each of them eight times over, with other states each time. `earlier`: how many
+    states there were before; these are others."""
     end = time.monotonic() + seconds
     done, findings, world = new_counts(), [], World()
-    chance = random.Random(number)
+    chance = random.Random(number + 1000 * earlier)
+    first = chance.randrange(len(RUNS)) if earlier else 0
     try:
         for turn in range(1 if is_quick else 8):
-            for place, scenario in enumerate(RUNS):
+            for place, scenario in enumerate(RUNS[first:] + RUNS[:first]):
                 if (place + turn) % workers == number:
                     run_one(world, scenario, chance, is_quick, done, findings, lambda: time.monotonic() > end)
     finally:

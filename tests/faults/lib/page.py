@@ -1,0 +1,136 @@
+"""docs/reliability.md, made from the results that are kept (lib/results.py); the text between its tables is here."""
+import json
+
+from lib import results, rows
+from lib.world import TREE
+
+FUZZ = TREE / "tests" / "fuzz" / "results"
+HEAD = """# Reliability: what was done to mail, and what became of it
+
+Made by `tests/faults/run --report docs/reliability.md` from the results in tests/faults/results and tests/fuzz/results: nothing here is
+written by hand. A full pass takes hours, so passes are kept one by one (`tests/faults/run --only kill --seconds 900 --keep`, or
+`tests/faults/long` for all of them until a given time) and add up here; each goes on where the one before it stopped. What is measured and
+how: the modules of tests/faults/lib say it. A pass is made on whatever the machine had left: counts matter here, not times.
+"""
+
+
+def rows_of(counts):
+    return "".join(f"| {name} | {counts[name]} |\n" for name in sorted(counts))
+
+
+def table(head, counts):
+    return f"| {head[0]} | {head[1]} |\n| --- | --- |\n{rows_of(counts)}"
+
+
+def findings_text(found):
+    """Those that are open, and what the others were."""
+    texts = [text for row in found for text in row["findings"]]
+    causes = [row["cause"] for row in found if row.get("cause") and row["findings"]]
+    if not texts:
+        return "No finding.\n"
+    return f"{len(texts)} finding{'s' if len(texts) > 1 else ''}" + (": " + " ".join(causes) if causes else ", open") + "\n"
+
+
+def kill(counts):
+    return f"""{counts["points"] + counts["second_level"]} kills in {counts["runs"]} runs: {counts["points"]} at a call, before or after it, and {counts["second_level"]} more during the
+recovery from one. Recipients without an outcome: {counts["lost"]}; messages made twice of one file: {counts["taken_twice"]}. Messages sent twice: {counts["duplicates"]},
+all between the server's 250 and the commit; beyond one a connection and kill: {counts["duplicates_beyond_in_flight"]}. Not drained in time: {counts["stuck"]}.
+
+{table(("scenario", "runs with a kill"), counts["by_scenario"])}"""
+
+
+def power(counts):
+    return f"""{counts["states"]} states of the disk in which anything not covered by its own fsync is missing, alone or together (the model is more
+pessimistic than ext4, xfs or btrfs: what it keeps, each of them keeps). Lost: {counts["lost"]}; taken twice: {counts["taken_twice"]}; sent again: {counts["duplicates"]}, beyond one a
+connection: {counts["duplicates_beyond_in_flight"]}. Not drained in time: {counts["stuck"]}.
+
+{table(("scenario", "states"), counts["by_scenario"])}"""
+
+
+def images(counts):
+    if not counts["states"]:
+        return "None: this machine mounts no loop devices, or has no mkfs.xfs.\n"
+    return f"""{counts["states"]} images of a file system at an instant at which a call was about to change disk or wire: mounted, so that the
+file system replays its journal, and recovered from. Lost: {counts["lost"]}; taken twice: {counts["taken_twice"]}; sent again: {counts["duplicates"]}, beyond one a
+connection: {counts["duplicates_beyond_in_flight"]}. Not mounted: {counts["not_mounted"]}; not drained in time: {counts["stuck"]}.
+
+{table(("file system", "images"), counts["by_file_system"])}
+{table(("scenario", "images"), counts["by_scenario"])}"""
+
+
+def failing(counts):
+    return f"""{counts["hits"]} calls failed, each once or until it was released, with every errno that is plausible for it
+(tests/faults/lib/failing.py, ERRORS), in a relay built with AddressSanitizer and LeakSanitizer. Problems (lost, crashed, leaked, stuck,
+silent, left for another reason than memory): {counts["problems"]}.
+
+{table(("call", "failures"), counts["by_call"])}
+{table(("way of the mail", "failures"), counts["by_scenario"])}"""
+
+
+def sharpness(counts):
+    return f"""{counts["caught"]} of {counts["defects"]} seeded mistakes are caught (tests/faults/shim.c, enum defect).
+
+{table(("mistake", "caught"), counts["by_defect"])}"""
+
+
+def peers(counts):
+    lines = "".join(f"| {name} | {row['acked']} | {row['lost']} |\n" for name, row in sorted(counts["by_server"].items()))
+    return f"""Each server takes messages over SMTP onto an ext4 of its own; as soon as it has said 250 the power is cut (an image of the device is
+taken at that instant and mounted) and it is counted whose acknowledged messages are still there (tests/faults/lib/peers.py).
+
+| server | acknowledged | lost by the cut |
+| --- | --- | --- |
+{lines}"""
+
+
+def protections(counts):
+    lines = "".join(f"| {row['protects']} | {row['removed']} | `{row['test']}` | {row['outcome']} |\n" for row in counts["rows"].values())
+    return f"""tests/faults/protections takes each of these out of a copy of the tree, builds it, and runs the test that is for it: the test has to fail.
+
+| protection | what was removed | the test | with it removed |
+| --- | --- | --- | --- |
+{lines}"""
+
+
+def fuzzing():
+    executions, coverage = FUZZ / "executions.json", FUZZ / "coverage.json"
+    if not executions.exists():
+        return ""
+    ran = json.loads(executions.read_text())
+    seen = json.loads(coverage.read_text())["targets"] if coverage.exists() else {}
+    text = """
+## Fuzzing
+libFuzzer with AddressSanitizer and UBSan on every parser of foreign bytes. Executions are counted over the project's life in
+tests/fuzz/results/executions.json: each `tests/fuzz/run --keep` adds to them, and `tests/fuzz/long` runs until it is ended. Coverage is of the
+kept corpus alone (`tests/fuzz/coverage`): lines of the parser's own files.
+
+| target | what it is | executions | CPU minutes | findings open | kept inputs | lines covered |
+| --- | --- | --- | --- | --- | --- | --- |
+"""
+    for name, row in sorted(ran.items()):
+        cover = seen.get(name, {})
+        lines = f"{cover['covered']} of {cover['lines']} ({100 * cover['covered'] // max(1, cover['lines'])} %)" if cover else ""
+        text += f"| {name} | {row['what']} | {row['executions']:,} | {row['seconds'] / 60:.1f} | {row['findings']} | {cover.get('inputs', '')} | {lines} |\n"
+    return text
+
+
+SECTIONS = {
+    "kill": ("Killed at a call that changes disk or wire", kill),
+    "power": ("Power cuts", power),
+    "images": ("Power cuts on real file systems", images),
+    "peers": ("The same cut for other servers", peers),
+    "failing": ("Calls that fail", failing),
+    "sharpness": ("Would these tests notice?", sharpness),
+    "protections": ("Tests that fail when their protection is removed", protections),
+}
+
+
+def write(path, folder):
+    text = HEAD
+    for name, (title, body) in SECTIONS.items():
+        found = results.passes(folder, name)
+        if found:
+            counted = found[-1]["counts"] if name in ("peers", "protections", "sharpness") else results.total(found)
+            text += f"\n## {title}\n{body(counted)}\nFrom {results.of(found)}. {findings_text(found)}"
+    text += fuzzing() + rows.text(folder)
+    path.write_text(text)

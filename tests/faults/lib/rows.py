@@ -1,0 +1,2 @@
+def text(folder):
+    return ""
