@@ -2,7 +2,6 @@
 
 #include "base/mem.h"
 #include "os/clock.h"
-#include "route/dns.h"
 #include "relay/inquiry.h"
 
 #include <event2/event.h>
@@ -158,6 +157,15 @@ void relay_start_list(struct relay *relay, struct queued *list)
 
 /* ---- life ---- */
 
+static void on_dns_problem(void *arg, const char *problem)
+{
+    struct relay *relay = arg;
+    struct event event = EVENT(EVENT_WARNING);
+    event.reason = slice_of(problem);
+    event_put(relay->parts.log, &event);
+    event_flush(relay->parts.log);
+}
+
 struct relay *relay_start(const struct relay_parts *parts, struct error *error)
 {
     struct relay *relay = mem_alloc(sizeof *relay);
@@ -185,11 +193,8 @@ struct relay *relay_start(const struct relay_parts *parts, struct error *error)
         relay_destroy(&relay);
         return NULL;
     }
-    if (relay->router && dns_problem(relay->config)) {
-        struct event event = EVENT(EVENT_WARNING);
-        event.reason = slice_of(dns_problem(relay->config));
-        event_put(parts->log, &event);
-    }
+    if (relay->router)
+        router_watch_dns(relay->router, on_dns_problem, relay);
     if (relay->router && !tls_reports_start(relay, error)) {
         relay_destroy(&relay);
         return NULL;

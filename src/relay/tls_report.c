@@ -9,6 +9,7 @@
 #include "outcome/tlsrpt.h"
 #include "pickup/pickup_writer.h"
 #include "route/dns.h"
+#include "route/unbound.h"
 
 #include <arpa/inet.h>
 #include <event2/event.h>
@@ -24,8 +25,8 @@ struct tls_reports {
     struct relay *relay;
     struct tlsrpt *counts;
     struct timer *save, *look;
-    struct event *readable;
-    struct ub_ctx *dns;
+    struct unbound *unbound;
+    struct resolver resolver;
     struct https *https;
     int64_t delay_ms;
     /* the domain that is being reported */
@@ -251,7 +252,7 @@ static bool ask_addresses(struct tls_reports *r, const char *to, int type)
 {
     char host[DNS_NAME_SIZE];
     unsigned port;
-    return split_url(to, host, &port) && ub_resolve_async(r->dns, host, type, 1, r, on_addresses, &r->question) == 0;
+    return split_url(to, host, &port) && r->resolver.ask(r->resolver.arg, host, type, on_addresses, r, &r->question);
 }
 
 static void next_address(struct tls_reports *r)
@@ -327,7 +328,7 @@ static void next_domain(struct tls_reports *r)
     }
     r->domain = mem_copy_text(json_object_iter_key(first));
     (void)snprintf(name, sizeof name, "_smtp._tls.%s", r->domain);
-    if (ub_resolve_async(r->dns, name, DNS_TXT, 1, r, on_record, &r->question) != 0)
+    if (!r->resolver.ask(r->resolver.arg, name, DNS_TXT, on_record, r, &r->question))
         end_domain(r, false);
 }
 
@@ -369,13 +370,6 @@ static void on_look(void *arg)
         begin_day(r);
 }
 
-static void on_answers(int fd, short what, void *arg)
-{
-    (void)fd;
-    (void)what;
-    (void)ub_process(((struct tls_reports *)arg)->dns);
-}
-
 bool tls_reports_start(struct relay *relay, struct error *error)
 {
     struct event_base *base = relay->parts.base;
@@ -385,16 +379,14 @@ bool tls_reports_start(struct relay *relay, struct error *error)
     r->relay = relay;
     r->skipped = json_object();
     r->counts = tlsrpt_open(relay->parts.queue_dir, clock_wall_ms(), error);
-    r->dns = r->counts ? dns_open(relay->config, error) : NULL;
-    r->https = r->dns ? https_create(base, error) : NULL;
+    r->unbound = r->counts ? unbound_create(base, relay->config, error) : NULL;
+    r->https = r->unbound ? https_create(base, error) : NULL;
     if (!r->https)
         return false;
     r->delay_ms = relay->config->tlsrpt.delay_ms ? (int64_t)relay_random(relay) * 1000 % relay->config->tlsrpt.delay_ms : 0;
     r->save = timer_make(base, on_save, r);
     r->look = timer_make(base, on_look, r);
-    r->readable = event_new(base, ub_fd(r->dns), EV_READ | EV_PERSIST, on_answers, r);
-    if (!r->readable || event_add(r->readable, NULL) != 0)
-        mem_exhausted(sizeof *r);
+    r->resolver = unbound_resolver(r->unbound);
     timer_set(r->look, PAUSE_MS);
     return true;
 }
@@ -406,11 +398,8 @@ void tls_reports_end(struct relay *relay)
         return;
     timer_free(&r->save);
     timer_free(&r->look);
-    if (r->readable)
-        event_free(r->readable);
     https_destroy(&r->https);
-    if (r->dns)
-        ub_ctx_delete(r->dns);
+    unbound_destroy(&r->unbound);
     tlsrpt_close(&r->counts);
     json_decref(r->domains);
     json_decref(r->skipped);

@@ -80,7 +80,7 @@ const char *dns_problem(const struct config *config)
                : NULL;
 }
 
-static struct ub_ctx *open_context(const struct config *config, struct error *error)
+struct ub_ctx *dns_open_unprobed(const struct config *config, struct error *error)
 {
     struct ub_ctx *context = ub_ctx_create();
     if (!context) {
@@ -94,30 +94,38 @@ static struct ub_ctx *open_context(const struct config *config, struct error *er
     return context;
 }
 
-/* D3: whether the root's NS are signed. An answer that isn't there, or is an error, tells nothing. */
-static void probe(struct ub_ctx *context, const struct config *config)
+bool dns_is_probe_due(const struct config *config)
 {
-    struct dns_question root = {.name = ".", .type = DNS_NS};
-    int64_t most_ms = config->dns.timeout_ms < PROBE_MS_MAX ? config->dns.timeout_ms : PROBE_MS_MAX;
-    dns_ask(context, &root, 1, (int)most_ms);
-    if (root.result && root.result->secure)
+    return config->dns.is_anchor_standard && atomic_load(&probed) == PROBE_NEVER;
+}
+
+int dns_probe_ms(const struct config *config)
+{
+    return config->dns.timeout_ms < PROBE_MS_MAX ? (int)config->dns.timeout_ms : PROBE_MS_MAX;
+}
+
+void dns_learn(const struct ub_result *root_ns)
+{
+    if (root_ns->secure)
         atomic_store(&probed, PROBE_SIGNED);
-    else if (root.result && root.result->bogus)
+    else if (root_ns->bogus)
         atomic_store(&probed, PROBE_UNSIGNED);
-    if (root.result)
-        ub_resolve_free(root.result);
 }
 
 struct ub_ctx *dns_open(const struct config *config, struct error *error)
 {
-    struct ub_ctx *context = open_context(config, error);
-    if (!context || !config->dns.is_anchor_standard || atomic_load(&probed) != PROBE_NEVER)
+    struct ub_ctx *context = dns_open_unprobed(config, error);
+    if (!context || !dns_is_probe_due(config))
         return context;
-    probe(context, config);
-    if (atomic_load(&probed) != PROBE_UNSIGNED)
+    struct dns_question root = {.name = ".", .type = DNS_NS};
+    dns_ask(context, &root, 1, dns_probe_ms(config));
+    if (root.result)
+        dns_learn(root.result);
+    ub_resolve_free(root.result);
+    if (dns_is_validating(config))
         return context;
     ub_ctx_delete(context);
-    return open_context(config, error);
+    return dns_open_unprobed(config, error);
 }
 
 static void on_answer(void *arg, int problem, struct ub_result *result)

@@ -234,48 +234,28 @@ void route_lookup(struct router *router, struct slice domain, struct slice rerou
 
 /* ---- life ---- */
 
-static void on_readable(int fd, short what, void *arg)
-{
-    struct router *router = arg;
-    (void)fd;
-    (void)what;
-    (void)ub_process(router->context); /* answers come to their callbacks */
-}
-
-static bool unbound_ask(void *arg, const char *name, int type, ub_callback_type fn, void *fn_arg, int *ret_id)
-{
-    return ub_resolve_async(arg, name, type, CLASS_IN, fn_arg, fn, ret_id) == 0;
-}
-
-static bool unbound_cancel(void *arg, int id)
-{
-    return ub_cancel(arg, id) == 0;
-}
-
-static bool open_unbound(struct router *router, struct error *error)
-{
-    router->context = dns_open(router->config, error);
-    if (!router->context)
-        return false;
-    router->resolver = (struct resolver){unbound_ask, unbound_cancel, router->context};
-    router->readable = event_new(router->base, ub_fd(router->context), EV_READ | EV_PERSIST, on_readable, router);
-    return (router->readable && event_add(router->readable, NULL) == 0) || error_set(error, "DNS: can't watch libunbound");
-}
-
 struct router *router_create(struct event_base *base, const struct config *config, const struct resolver *resolver, struct error *error)
 {
     struct router *router = mem_alloc(sizeof *router);
     router->base = base;
     router->config = config;
     router->random = (uint64_t)clock_wall_ns() | 1;
-    if (resolver)
-        router->resolver = *resolver;
-    bool is_open = resolver || open_unbound(router, error);
-    if (is_open && router->context && config->mta_sts.is_on) /* it asks libunbound itself */
-        is_open = (router->sts = sts_create(base, config, router->context, error)) != NULL;
+    if (!resolver)
+        router->unbound = unbound_create(base, config, error);
+    bool is_open = resolver || router->unbound;
+    if (is_open)
+        router->resolver = resolver ? *resolver : unbound_resolver(router->unbound);
+    if (is_open && router->unbound && config->mta_sts.is_on) /* policies are of the real network */
+        is_open = (router->sts = sts_create(base, config, &router->resolver, error)) != NULL;
     if (!is_open)
         router_destroy(&router);
     return router;
+}
+
+void router_watch_dns(struct router *router, void (*fn)(void *arg, const char *problem), void *arg)
+{
+    if (router->unbound)
+        unbound_watch(router->unbound, fn, arg);
 }
 
 bool router_keep(struct router *router, struct error *error)
@@ -292,10 +272,7 @@ void router_destroy(struct router **router)
     HASH_ITER(hh, r->cache, entry, next)
         entry_destroy(entry);
     sts_destroy(&r->sts);
-    if (r->readable)
-        event_free(r->readable);
-    if (r->context)
-        ub_ctx_delete(r->context);
+    unbound_destroy(&r->unbound);
     free(r);
     *router = NULL;
 }

@@ -94,6 +94,8 @@ MUST_USE struct router *router_create(struct event_base *base, const struct conf
 void router_destroy(struct router **router);   /* pending look-ups are dropped, their callbacks don't run */
 /* MTA-STS policies that are learned are kept on disk (sts.h A4): for the one process that may write there. */
 MUST_USE bool router_keep(struct router *router, struct error *error);
+/* `fn` is told why DNSSEC can't be used though it should be, at once or when that is found (dns.h, D3). */
+void router_watch_dns(struct router *router, void (*fn)(void *arg, const char *problem), void *arg);
 void router_forget(struct router *router);     /* drops what is cached (SIGHUP) */
 /* `domain` lower-case A-labels or "[literal]"; `reroute` "host:port" or absent. */
 void route_lookup(struct router *router, struct slice domain, struct slice reroute, route_fn *fn, void *arg);

@@ -1,7 +1,8 @@
 /* What the files of the router share.
  *
  *   route.c    router, cache, life of routes      search.c   one look-up: MX, then addresses, then a route
- *   address.c  texts and ranges of addresses      dns.c         libunbound set up by the config */
+ *   address.c  texts and ranges of addresses      dns.c         libunbound set up by the config
+ *   unbound.c  questions to it from the loop */
 #ifndef MR_ROUTE_ROUTE_PRIVATE_H
 #define MR_ROUTE_ROUTE_PRIVATE_H
 
@@ -10,6 +11,7 @@
 #include "route/resolver.h"
 #include "route/route.h"
 #include "route/sts.h"
+#include "route/unbound.h"
 
 #include <unbound.h>
 
@@ -30,8 +32,7 @@ struct router {
     struct event_base *base;
     const struct config *config;
     struct resolver resolver;
-    struct ub_ctx *context;   /* libunbound; NULL: somebody else answers */
-    struct event *readable;
+    struct unbound *unbound;  /* NULL: somebody else answers */
     struct sts *sts;          /* NULL: MTA-STS is off */
     struct cached *cache;
     uint64_t random;

@@ -7,6 +7,7 @@
 #include "os/https.h"
 #include "os/timer.h"
 #include "route/dns.h"
+#include "route/resolver.h"
 #include "route/route_private.h"
 
 #include <ctype.h>
@@ -15,7 +16,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { CLASS_IN = 1, DOMAINS_MAX = 20000, FETCH_AGAIN_MS = 5 * 60 * 1000, CHECK_AGAIN_MS = 60 * 1000,
+enum { DOMAINS_MAX = 20000, FETCH_AGAIN_MS = 5 * 60 * 1000, CHECK_AGAIN_MS = 60 * 1000,
        CHECK_MOST_MS = 3600 * 1000, DAY_MS = 24 * 3600 * 1000 };
 
 struct sts_waiter { sts_fn *fn; void *arg; struct sts_waiter *next; };
@@ -46,7 +47,7 @@ struct question { struct domain *domain; int async_id; struct question *next; };
 struct sts {
     struct event_base *base;
     const struct config *config;
-    struct ub_ctx *context;
+    const struct resolver *resolver;
     struct https *https;
     int folder_fd;                /* -1: none */
     bool is_kept;
@@ -136,10 +137,11 @@ static struct sts_policy *valid_policy(struct domain *domain)
 
 static void stop(struct domain *domain)
 {
+    const struct resolver *resolver = domain->sts->resolver;
     while (domain->questions) {
         struct question *question = domain->questions;
         domain->questions = question->next;
-        if (ub_cancel(domain->sts->context, question->async_id) == 0)
+        if (resolver->cancel(resolver->arg, question->async_id))
             free(question);
         else
             question->domain = NULL; /* its answer is on the way: freed by the callback */
@@ -233,10 +235,11 @@ static void on_answer(void *arg, int problem, struct ub_result *result);
 static bool ask(struct domain *domain, const char *prefix, int type)
 {
     char name[DNS_NAME_SIZE + 16];
+    const struct resolver *resolver = domain->sts->resolver;
     struct question *question = mem_alloc(sizeof *question);
     question->domain = domain;
     (void)snprintf(name, sizeof name, "%s.%s", prefix, domain->name);
-    if (ub_resolve_async(domain->sts->context, name, type, CLASS_IN, question, on_answer, &question->async_id)) {
+    if (!resolver->ask(resolver->arg, name, type, on_answer, question, &question->async_id)) {
         free(question);
         return false;
     }
@@ -426,12 +429,12 @@ void sts_cancel(struct sts *sts, void *arg)
 
 /* ---- life ---- */
 
-struct sts *sts_create(struct event_base *base, const struct config *config, struct ub_ctx *context,
+struct sts *sts_create(struct event_base *base, const struct config *config, const struct resolver *resolver,
                        struct error *error)
 {
     struct sts *sts = mem_alloc(sizeof *sts);
     struct buf path = {0};
-    *sts = (struct sts){.base = base, .config = config, .context = context, .folder_fd = -1};
+    *sts = (struct sts){.base = base, .config = config, .resolver = resolver, .folder_fd = -1};
     sts->https = https_create(base, error);
     if (!sts->https) {
         sts_destroy(&sts);

@@ -15,12 +15,13 @@
 
 struct event_base;
 struct sts;
-struct ub_ctx;
+struct resolver;
 
 /* `policy` NULL: none; `problem` says why one that is published is not known, or not renewed; NULL: all is well. */
 typedef void sts_fn(void *arg, struct sts_policy *policy, const char *problem);
 
-MUST_USE struct sts *sts_create(struct event_base *base, const struct config *config, struct ub_ctx *context,
+/* The resolver has to live as long. */
+MUST_USE struct sts *sts_create(struct event_base *base, const struct config *config, const struct resolver *resolver,
                                 struct error *error);
 void sts_destroy(struct sts **sts); /* callbacks don't run any more */
 MUST_USE bool sts_keep(struct sts *sts, struct error *error); /* what is learned is written down (A4) */

@@ -4,7 +4,6 @@
 #include "inbound/answer.h"
 #include "inbound/auth_results.h"
 #include "os/clock.h"
-#include "route/dns.h"
 #include "smtpd/filter.h"
 
 #include <event2/event.h>
@@ -12,8 +11,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/random.h>
-
-enum { CLASS_IN = 1 };
 
 struct question {
     struct question *next;
@@ -52,33 +49,22 @@ bool inbound_is_wanted(const struct config *config)
     return config->smtp.milter.sockets.count || makes_checks(config);
 }
 
-static void on_dns(evutil_socket_t fd, short what, void *arg)
-{
-    struct smtpd *smtpd = arg;
-    (void)fd;
-    (void)what;
-    (void)ub_process(smtpd->dns); /* answers come to their callbacks */
-}
-
 bool inbound_open(struct smtpd *smtpd, struct error *error)
 {
     if (!makes_checks(smtpd->config))
         return true;
     smtpd->suffixes = psl_latest(NULL); /* Debian's list where it is newer than the library's own */
-    smtpd->dns = dns_open(smtpd->config, error);
-    if (!smtpd->dns)
-        return false;
-    smtpd->on_dns = event_new(smtpd->base, ub_fd(smtpd->dns), EV_READ | EV_PERSIST, on_dns, smtpd);
-    return (smtpd->suffixes && smtpd->on_dns && event_add(smtpd->on_dns, NULL) == 0)
-           || error_set(error, "smtp.checks: the public suffix list, or DNS, can't be used");
+    if (!smtpd->suffixes)
+        return error_set(error, "smtp.checks: the public suffix list can't be used");
+    smtpd->unbound = unbound_create(smtpd->base, smtpd->config, error);
+    if (smtpd->unbound)
+        smtpd->resolver = unbound_resolver(smtpd->unbound);
+    return smtpd->unbound != NULL;
 }
 
 void inbound_close(struct smtpd *smtpd)
 {
-    if (smtpd->on_dns)
-        event_free(smtpd->on_dns);
-    if (smtpd->dns)
-        ub_ctx_delete(smtpd->dns);
+    unbound_destroy(&smtpd->unbound);
     psl_free(smtpd->suffixes);
 }
 
@@ -97,10 +83,11 @@ void inbound_account(struct session *session)
 
 static void drop_questions(struct inbound *inbound)
 {
+    const struct resolver *resolver = &inbound->session->smtpd->resolver;
     while (inbound->questions) {
         struct question *question = inbound->questions;
         inbound->questions = question->next;
-        if (ub_cancel(inbound->session->smtpd->dns, question->async_id) == 0)
+        if (resolver->cancel(resolver->arg, question->async_id))
             free(question);
         else
             question->inbound = NULL; /* its answer is already on the way: freed by the callback */
@@ -128,12 +115,13 @@ static void on_answer(void *arg, int problem, struct ub_result *result)
 static void ask(struct inbound *inbound)
 {
     struct lookups *lookups = &inbound->checks.lookups;
+    const struct resolver *resolver = &inbound->session->smtpd->resolver;
     for (; inbound->asked < lookups->count; inbound->asked++) {
         struct lookup *lookup = lookups->items[inbound->asked];
         char *name = slice_copy(lookup->name);
         struct question *question = mem_alloc(sizeof *question);
         *question = (struct question){inbound->questions, inbound, lookup, 0};
-        if (ub_resolve_async(inbound->session->smtpd->dns, name, lookup->type, CLASS_IN, question, on_answer, &question->async_id)) {
+        if (!resolver->ask(resolver->arg, name, lookup->type, on_answer, question, &question->async_id)) {
             answer_fill(lookups, lookup, NULL);
             free(question);
         } else {

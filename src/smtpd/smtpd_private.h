@@ -10,6 +10,7 @@
 #include "smtpd/clients.h"
 #include "smtpd/listen.h"
 #include "smtpd/server.h"
+#include "route/unbound.h"
 #include "smtpd/smtpd.h"
 
 struct event;
@@ -47,9 +48,9 @@ struct smtpd {
     void *reload_arg;
     enum smtpd_end how;
     bool is_ending;
-    struct ub_ctx *dns;         /* of the checks; NULL: none is wanted */
+    struct unbound *unbound;    /* of the checks; NULL: none is wanted */
+    struct resolver resolver;   /* it */
     struct psl_ctx_st *suffixes;
-    struct event *on_dns;
     size_t held_octets;         /* of messages that are kept whole to be looked at */
 };
 

@@ -272,6 +272,23 @@ def test_without_an_anchor_of_ones_own_a_resolver_without_dnssec_costs_dane_and_
     assert len(warnings) == 1 and "there is no DANE" in warnings[0]
 
 
+@pytest.mark.skipif(not STANDARD_ANCHOR.exists(), reason="dns-root-data is not installed")
+def test_a_resolver_that_comes_up_late_is_probed_then(make_relay, make_names, make_server):
+    """Down when the relay starts, and without DNSSEC when it comes: nothing that it answers is taken for bogus, mail goes out."""
+    server = make_server()
+    names = make_names({"x.test": ["MX 10 mx.x.test."], "mx.x.test": [f"A {server.address}"]})
+    names.stop()
+    relay = make_relay({"dns": {"servers": [names.address], "trust_anchor": None}, "delivery": {"port": MX_PORT},
+                        "queue": {"retry_first": "1s", "retry_second": "1s", "retry_third": "1s", "retry_subsequent": "1s"}})
+    relay.send("a.eml", mail.message(to="u@x.test"), kind="deferred")
+    assert not relay.events("warning")
+    names.start()
+    relay.wait_event("delivered", seconds=60, to="u@x.test")
+    assert not [event for event in relay.events("deferred") if "DNSSEC" in event["reason"]]
+    warnings = [event["reason"] for event in relay.events("warning")]
+    assert len(warnings) == 1 and "there is no DANE" in warnings[0]
+
+
 def test_an_anchor_that_is_named_is_strict(relay_with_names, make_server, open_things):
     server, signed = make_server(), SignedNameServer()
     open_things.append(signed)
