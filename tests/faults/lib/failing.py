@@ -129,7 +129,7 @@ class FailingWorld(World):
 
     def come_up(self):
         self.orders.write(clock_scale=20)
-        self.end_all()
+        self.kill()
         log = self.root / "Log" / "events.jsonl"
         before = log.stat().st_size if log.exists() else 0
         self.start()
@@ -144,19 +144,6 @@ class FailingWorld(World):
             "LD_PRELOAD": before,
             "ASAN_OPTIONS": "abort_on_error=1:use_sigaltstack=0:verify_asan_link_order=0:detect_leaks=1:handle_abort=1",
             "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1", **more})
-
-    def end_all(self):
-        """Also what an earlier supervisor left: it would answer for the one that is only starting."""
-        if not self.process:
-            return
-        group = self.process.pid
-        self.kill()
-        while True:
-            try:
-                os.killpg(group, signal.SIGKILL)
-                time.sleep(0.002)
-            except ProcessLookupError:
-                return
 
     def is_up(self, events_at):
         """Waits for a whole start behind that place of the event log: it answers before it has read all that a start reads."""

@@ -58,6 +58,17 @@ class Stuck(Exception):
     """The relay did not come to the end of its work."""
 
 
+def wait_for_end(group, limit_s=10):
+    """Until the last process of it is gone: until then it may hold the lock, and who starts next is refused."""
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, signal.SIGKILL)
+            time.sleep(0.002)
+        except ProcessLookupError:
+            return
+
+
 class World:
     def __init__(self, home=None):
         self.base = pathlib.Path(tempfile.mkdtemp(prefix="mailroot-faults-", dir=home or HOME))
@@ -115,6 +126,7 @@ class World:
             except ProcessLookupError:
                 pass
             self.process.wait()
+            wait_for_end(self.process.pid)
             self.process = None
 
     def command(self, *arguments, input=b"", **environment):
