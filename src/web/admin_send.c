@@ -129,8 +129,10 @@ static bool read_files(struct sending *sending, const json_t *list, struct error
         if (i == FILES_MAX || !name || !content)
             return error_set(error, "attachments: at most %d, each with name and content (base64)", FILES_MAX);
         struct buf octets = {0};
-        if (!base64_decode(slice_of(content), &octets))
+        if (!base64_decode(slice_of(content), &octets)) {
+            buf_finish(&octets);
             return error_set(error, "attachments: \"%s\" is no base64", name);
+        }
         sending->files[sending->letter.file_count++] =
             letter_file(sending->arena, slice_of(name), slice_of(json_string_value(json_object_get(one, "type"))),
                         arena_copy(sending->arena, buf_slice(&octets)));
