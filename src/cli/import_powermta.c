@@ -51,7 +51,7 @@ static const struct import_fate fates[] = {
     {"postmaster", IMPORT_NOT_SUPPORTED, "bounce.copy_to can name it, for copies of notices"},
     {"process-x-envid", IMPORT_NOT_NEEDED, "the folder reads it"},
     {"process-x-job", IMPORT_NOT_NEEDED, "the folder reads and removes it"},
-    {"process-x-virtual-mta", IMPORT_NOT_SUPPORTED, "the line is removed; a source is chosen by its senders or by a folder's folder.conf"},
+    {"process-x-virtual-mta", IMPORT_NOT_NEEDED, "x-virtual-mta chooses among the sources that its folder.conf or the sender allows"},
     {"queue-to", IMPORT_NOT_SUPPORTED, "domains with the same hosts share their connections by themselves"},
     {"rcpt-to-timeout", IMPORT_TAKEN, "delivery.timeouts.rcpt"},
     {"relay-domain", IMPORT_TAKEN, "smtp.domains"},

@@ -16,7 +16,7 @@
 
 static const char *const priority_names[] = {"low", "normal", "high", NULL};
 static const char *const bool_names[] = {"false", "true", NULL};
-static const char *const dialect_names[] = {"auto", "plain", "bsmtp", "mdaemon-raw", "emailrelay", NULL};
+static const char *const dialect_names[] = {"auto", "plain", "bsmtp", "mdaemon-raw", "emailrelay", "mbox", NULL};
 static const char *const dots_names[] = {"auto", "never", "always", NULL};
 static const char *const once_names[] = {"off", "key", "message-id", NULL};
 

@@ -155,9 +155,10 @@ static bool put_field(struct build *build, const struct header_field *field)
 /* PowerMTA's orders to itself have no meaning here: the trace says that they were seen and not followed. */
 static void note_unheeded(struct build *build)
 {
-    static const char *const names[] = {"x-job", "x-virtual-mta", "x-schedule"};
+    static const char *const names[] = {"x-virtual-mta", "x-job", "x-schedule"};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
-        if (!has_field(build, names[i]))
+        bool is_heeded = i == 0 && build->stamp->has_source;
+        if (is_heeded || !has_field(build, names[i]))
             continue;
         note(build, names[i]);
         buf_append_text(&build->repairs, "-unheeded");

@@ -33,6 +33,7 @@ struct content_stamp {
     int64_t time_ms;          /* Unix time */
     int zone_s;               /* local zone's offset, seconds east */
     enum content_dots dots;
+    bool has_source;          /* x-virtual-mta names a source that the message may leave from */
     size_t hop_count_max;     /* Received fields allowed; more: refused as a loop (5.4.6) */
 };
 

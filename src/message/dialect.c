@@ -101,7 +101,7 @@ static bool refuse_mbox(struct reading *reading, struct slice body)
         struct slice rest = after(body, at, 2);
         (void)slice_cut(&rest, '\n');
         if (is_header_block(rest))
-            return error_set(reading->error, "not one message: an mbox with several; drop one file a message");
+            return error_set(reading->error, "not one message: an mbox with several; name it *.mbox, or drop one file a message");
         body = rest;
     }
     return true;

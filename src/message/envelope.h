@@ -71,6 +71,7 @@ struct envelope {
     int64_t deliver_at_ms; /* X-Deliver-At as Unix time, 0 = at once */
     int64_t deliver_by_ms; /* X-Deliver-By: TIME;R or N, T behind it (RFC 2852); 0 = whenever */
     bool is_by_return, is_by_traced; /* R: not after it; N: a notice then. T */
+    struct slice virtual_mta; /* PowerMTA's, absent if none */
     struct slice once_key; /* X-Idempotency-Key, absent if none */
     struct slice trace;    /* E10, as message/trace.h keeps it; absent if none */
     const char *dialect;   /* "plain", "iis", "dotnet", "exchange-replay", "powermta"…: static text */

@@ -289,6 +289,12 @@ static bool read_key_line(struct reading *reading, const struct header_field *fi
     return true;
 }
 
+static bool read_virtual_mta_line(struct reading *reading, const struct header_field *field)
+{
+    reading->envelope->virtual_mta = slice_trim(field->value);
+    return true;
+}
+
 /* "2026-11-25T17:00:00Z;RT": RFC 2852's by-value with a moment in place of an interval. */
 static bool read_by_line(struct reading *reading, const struct header_field *field)
 {
@@ -334,6 +340,7 @@ static const struct x_line {
     {{"X-Sender", 8}, read_sender_line, false},
     {{"X-Receiver", 10}, read_receiver_line, false},
     {{"X-Envid", 7}, read_envid_line, false},
+    {{"X-Virtual-MTA", 13}, read_virtual_mta_line, false},
     {{"X-Deliver-At", 12}, read_time_line, true},
     {{"X-Deliver-By", 12}, read_by_line, true},
     {{"X-Idempotency-Key", 17}, read_key_line, true},

@@ -30,6 +30,7 @@ struct folder {
     int fd, taken_fd;
     int64_t settle_ms;
     uint64_t size_max;
+    bool is_linked_to;       /* folder_expect_links() */
     struct resting *resting;
 };
 
@@ -65,6 +66,11 @@ struct folder *folder_open(const char *path, int64_t settle_ms, uint64_t size_ma
 failed:
     folder_close(&folder);
     return NULL;
+}
+
+void folder_expect_links(struct folder *folder)
+{
+    folder->is_linked_to = true;
 }
 
 void folder_close(struct folder **folder)
@@ -142,6 +148,8 @@ static enum claim_result look(struct folder *folder, const struct statx *is, str
         (void)error_set(error, "not a plain file but %s", irregular(is->stx_mode));
         return CLAIM_REFUSED;
     }
+    if (is->stx_nlink > 1 && folder->is_linked_to)
+        return CLAIM_BUSY;
     if (is->stx_nlink > 1) {
         (void)error_set(error, "%u links: only a file with one name is read", is->stx_nlink);
         return CLAIM_REFUSED;

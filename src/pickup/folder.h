@@ -53,6 +53,8 @@ struct folder;
 MUST_USE struct folder *folder_open(const char *path, int64_t settle_ms, uint64_t size_max,
                                     struct error *error);
 void folder_close(struct folder **folder);
+/* A Maildir: its writers link a finished file from tmp to new, and then unlink the other name. Two names are BUSY. */
+void folder_expect_links(struct folder *folder);
 
 enum claim_result folder_claim(struct folder *folder, const char *name, enum claim_seen seen,
                                struct ids *ids, struct claim *ret_claim, struct error *error);

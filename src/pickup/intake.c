@@ -260,7 +260,7 @@ static bool apply_once(struct batch *batch, struct batch_entry *entry, struct st
 
 static bool apply_entry(struct batch *batch, struct batch_entry *entry, struct store *store, struct error *error)
 {
-    if (!add_origin(store, &entry->claim, error) || (entry->partner.id && !add_origin(store, &entry->partner, error)))
+    if ((entry->claim.id && !add_origin(store, &entry->claim, error)) || (entry->partner.id && !add_origin(store, &entry->partner, error)))
         return false;
     if (entry->once_key && !apply_once(batch, entry, store, error))
         return false;
@@ -297,7 +297,7 @@ static void drop_duplicate(const struct intake *intake, const struct batch_entry
 {
     if (entry->queued->message.is_in_file)
         store_body_remove(intake->parts.queue_dir, entry->queued->message.id);
-    usages_give_back(entry);
+    usages_give_back(entry->counted);
 }
 
 static void batch_committed(struct intake *intake, struct batch *batch)
@@ -305,7 +305,7 @@ static void batch_committed(struct intake *intake, struct batch *batch)
     struct queued *list = NULL, **end = &list;
     for (size_t i = 0; i < batch->count; i++) {
         struct batch_entry *entry = &batch->entries[i];
-        if (!folder_forget(entry->place->folder, &entry->claim))
+        if (entry->claim.id && !folder_forget(entry->place->folder, &entry->claim))
             intake->has_strays = true;
         if (entry->partner.id && !folder_forget(entry->place->folder, &entry->partner))
             intake->has_strays = true;
@@ -323,15 +323,18 @@ static void batch_committed(struct intake *intake, struct batch *batch)
         intake->drop_first = first->partner.id ? first->partner.id : first->claim.id;
         intake->drop_since_ms = clock_mono_ms();
     }
-    intake->drop_last = batch->entries[batch->count - 1].claim.id;
+    for (size_t i = 0; i < batch->count; i++)
+        if (batch->entries[i].claim.id)
+            intake->drop_last = batch->entries[i].claim.id;
 }
 
 static void give_back(struct intake *intake, const struct batch_entry *entry)
 {
-    intake_give_back(intake, entry->place, &entry->claim);
+    if (entry->claim.id)
+        intake_give_back(intake, entry->place, &entry->claim);
     if (entry->partner.id)
         intake_give_back(intake, entry->place, &entry->partner);
-    usages_give_back(entry);
+    usages_give_back(entry->counted);
 }
 
 static void batch_done(struct writer_job *job)

@@ -140,21 +140,21 @@ static struct store_message original_of(const struct prepared *prepared, const s
     };
 }
 
-static struct queued *notice_of_rejected(struct intake *intake, struct preparation *of)
+static struct queued *notice_of_rejected(struct intake *intake, struct arena *arena, const struct ready *message)
 {
-    const struct envelope *envelope = &of->prepared.envelope;
-    struct dsn_recipient *list = arena_alloc(&of->arena, envelope->rejected_count * sizeof *list);
+    const struct envelope *envelope = &message->prepared.envelope;
+    struct dsn_recipient *list = arena_alloc(arena, envelope->rejected_count * sizeof *list);
     for (size_t i = 0; i < envelope->rejected_count; i++) {
-        tell_rejected(intake, &of->about, &envelope->rejected[i]);
+        tell_rejected(intake, &message->about, &envelope->rejected[i]);
         list[i] = (struct dsn_recipient){.address = envelope->rejected[i].text,
                                          .status = SLICE("5.1.3"),
                                          .diagnostic = slice_of(envelope->rejected[i].reason)};
     }
-    struct store_message original = original_of(&of->prepared, &of->about);
-    struct bounce bounce = {intake->parts.config, intake->parts.ids, &original, buf_slice(&of->prepared.content),
+    struct store_message original = original_of(&message->prepared, &message->about);
+    struct bounce bounce = {intake->parts.config, intake->parts.ids, &original, buf_slice(&message->prepared.content),
                             DSN_FAILED, list, envelope->rejected_count,
                             intake->parts.signer};
-    return bounce_compose(&of->arena, &bounce);
+    return bounce_compose(arena, &bounce);
 }
 
 /* Too many hops: every recipient fails with 5.4.6. NULL when nobody may be told. */
@@ -182,14 +182,6 @@ static struct badmail badmail_of(const struct preparation *of, const char *reaso
                             .time_ms = of->about.time_ms};
 }
 
-static struct batch_entry *add_entry(struct intake *intake, const struct claim_pair *pair)
-{
-    struct batch_entry *entry = intake_add(intake, pair->place);
-    entry->claim = pair->claim;
-    entry->partner = pair->partner;
-    return entry;
-}
-
 static void add_loop(struct intake *intake, struct preparation *of)
 {
     struct badmail bad = badmail_of(of, of->error.text);
@@ -201,7 +193,10 @@ static void add_loop(struct intake *intake, struct preparation *of)
         return;
     }
     tell_refused(intake, &bad);
-    add_entry(intake, &of->pair)->notice = notice;
+    struct batch_entry *entry = intake_add(intake, of->pair.place);
+    entry->claim = of->pair.claim;
+    entry->partner = of->pair.partner;
+    entry->notice = notice;
 }
 
 /* A folder's quotas and its rate. False: one is used up. */
@@ -215,37 +210,80 @@ static bool take_share(struct intake *intake, struct prepare_about *about, struc
     return true;
 }
 
-static void add_message(struct intake *intake, struct preparation *of)
+static void give_shares_back(struct ready *messages, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        usages_give_back(messages[i].counted);
+}
+
+/* The bodies that don't lie in the queue. A failure leaves none. */
+static bool write_bodies(struct intake *intake, const struct ready *messages, size_t count, struct error *error)
+{
+    const char *dir = intake->parts.queue_dir;
+    for (size_t i = 0; i < count; i++) {
+        if (!prepare_is_in_file(intake->parts.config, &messages[i].prepared)
+            || store_body_write(dir, messages[i].about.id, buf_slice(&messages[i].prepared.content), error))
+            continue;
+        while (i--)
+            if (prepare_is_in_file(intake->parts.config, &messages[i].prepared))
+                store_body_remove(dir, messages[i].about.id);
+        return false;
+    }
+    return true;
+}
+
+static struct batch_entry *add_entry(struct intake *intake, struct preparation *of, struct ready *message)
+{
+    struct prepared *prepared = &message->prepared;
+    struct batch_entry *entry = intake_add(intake, of->pair.place);
+    entry->dialect = prepared->envelope.dialect;
+    entry->repairs = slice_copy(prepared->facts.repairs);
+    entry->is_held = message->about.folder && message->about.folder->is_held;
+    memcpy(entry->counted, message->counted, sizeof entry->counted);
+    if (!slice_is_absent(prepared->once_key)) {
+        entry->once_key = slice_copy(prepared->once_key);
+        entry->once_until_ms = message->about.time_ms + prepared->once_ms;
+    }
+    if (prepared->envelope.rejected_count)
+        entry->notice = notice_of_rejected(intake, &of->arena, message);
+    intake->batch->size += prepared->content.size;
+    entry->queued = prepare_queued(&of->arena, intake->parts.config, prepared, &message->about);
+    return entry;
+}
+
+/* All messages of the file, or none: then it has gone to Badmail or back. */
+static void add_messages(struct intake *intake, struct preparation *of, struct ready *messages, size_t count)
 {
     struct error error;
-    struct usage *counted[ENTRY_USAGES] = {0};
-    struct prepared *prepared = &of->prepared;
-    bool is_in_file = prepare_is_in_file(intake->parts.config, prepared);
-    if (!take_share(intake, &of->about, counted, &error)) {
+    for (size_t i = 0; i < count; i++) {
+        if (take_share(intake, &messages[i].about, messages[i].counted, &error))
+            continue;
         struct badmail bad = badmail_of(of, error.text);
-        bad.sender = prepared->envelope.sender.text;
+        bad.sender = messages[i].prepared.envelope.sender.text;
+        give_shares_back(messages, i);
         refuse_claim(intake, &of->pair, &bad);
         return;
     }
-    if (is_in_file
-        && !store_body_write(intake->parts.queue_dir, of->pair.claim.id, buf_slice(&prepared->content), &error)) {
+    if (!write_bodies(intake, messages, count, &error)) {
+        give_shares_back(messages, count);
         give_back(intake, &of->pair);
         intake_pause(intake, "Queue", &error);
         return;
     }
-    struct batch_entry *entry = add_entry(intake, &of->pair);
-    entry->dialect = prepared->envelope.dialect;
-    entry->repairs = slice_copy(prepared->facts.repairs);
-    entry->is_held = of->about.folder && of->about.folder->is_held;
-    memcpy(entry->counted, counted, sizeof entry->counted);
-    if (!slice_is_absent(prepared->once_key)) {
-        entry->once_key = slice_copy(prepared->once_key);
-        entry->once_until_ms = of->about.time_ms + prepared->once_ms;
+    for (size_t i = 0; i < count; i++) {
+        struct batch_entry *entry = add_entry(intake, of, &messages[i]);
+        if (i == 0) {
+            entry->claim = of->pair.claim;
+            entry->partner = of->pair.partner;
+        }
     }
-    if (prepared->envelope.rejected_count)
-        entry->notice = notice_of_rejected(intake, of);
-    intake->batch->size += prepared->content.size;
-    entry->queued = prepare_queued(&of->arena, intake->parts.config, prepared, &of->about);
+}
+
+static void add_file(struct intake *intake, struct preparation *of)
+{
+    struct ready one = {.about = of->about, .prepared = of->prepared};
+    add_messages(intake, of, of->parts ? of->parts : &one, of->parts ? of->part_count : 1);
+    of->prepared = one.prepared; /* its content may have been taken */
 }
 
 static void conclude(struct intake *intake, struct preparation *of)
@@ -253,7 +291,7 @@ static void conclude(struct intake *intake, struct preparation *of)
     struct badmail bad;
     switch (of->result) {
     case CONTENT_DONE:
-        add_message(intake, of);
+        add_file(intake, of);
         break;
     case CONTENT_LOOP:
         add_loop(intake, of);
@@ -312,8 +350,8 @@ static void prepare_claim(struct intake *intake, const struct claim_pair *pair)
     int64_t now_ms = clock_wall_ms();
     of->pair = *pair;
     of->about = (struct prepare_about){
-        .name = place_file_name(&of->arena, pair->place, claim->name), .dialect = pair->partner.id ? "emailrelay" : NULL,
-        .is_own = claim->uid == geteuid() && !pair->place->conf, .id = claim->id, .time_ms = now_ms,
+        .name = place_file_name(&of->arena, pair->place, claim->name), .dialect = pair->partner.id ? "emailrelay" : pair->place->box ? "maildir" : NULL,
+        .is_own = claim->uid == geteuid() && !pair->place->name[0], .id = claim->id, .time_ms = now_ms,
         .appeared_ms = claim->appeared_ms, .zone_s = clock_zone_s(now_ms), .signer = intake->parts.signer, .folder = pair->place->conf,
         .file_owner = intake_owner(intake, claim->uid, &of->owner),
     };
@@ -362,7 +400,7 @@ void intake_file(struct intake *intake, struct place *place, const char *name, e
     char content[FOLDER_NAME_SIZE];
     struct claim_pair pair = {.place = place};
     bool is_conf = place->name[0] && strcmp(name, "folder.conf") == 0;
-    if (!place_may_take(intake, place) || is_conf)
+    if (!place_may_take(intake, place) || is_conf || !place_is_for_sending(place, name))
         return;
     enum pair_part part = pair_find(intake, place, name, content);
     /* The content first: if the envelope can't be had it goes back, and its event is passed over. */

@@ -46,7 +46,7 @@ enum pair_part pair_find(struct intake *intake, struct place *place, const char 
 {
     char other[FOLDER_NAME_SIZE];
     int dialect = place->conf && place->conf->dialect >= 0 ? place->conf->dialect : intake->parts.config->pickup.dialect;
-    if (dialect != CONFIG_DIALECT_AUTO && dialect != CONFIG_DIALECT_MAILRELAY)
+    if (place->box || (dialect != CONFIG_DIALECT_AUTO && dialect != CONFIG_DIALECT_MAILRELAY))
         return PAIR_NOT;
     if (slice_ends_nocase(slice_of(name), SLICE(".envelope.new")) || slice_ends_nocase(slice_of(name), SLICE(".envelope.busy")))
         return PAIR_HALF; /* being written, or another relay's claim */

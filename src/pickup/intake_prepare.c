@@ -21,7 +21,8 @@ static struct preparation *preparation_of(struct pool_job *job)
 static void prepare(struct pool_job *job)
 {
     struct preparation *of = preparation_of(job);
-    of->result = prepare_message(&of->arena, of->intake->parts.config, buf_slice(&of->bytes), &of->about, &of->prepared, &of->error);
+    if (!preparation_mbox(of))
+        of->result = prepare_message(&of->arena, of->intake->parts.config, buf_slice(&of->bytes), &of->about, &of->prepared, &of->error);
 }
 
 static void prepared(struct letter *letter)
@@ -52,6 +53,8 @@ struct preparation *preparation_next(struct intake *intake)
     struct preparation *of = &intake->preparations[intake->preparation_count];
     CHECK(intake->preparation_count < intake->preparation_capacity);
     of->intake = intake;
+    of->parts = NULL;
+    of->part_count = 0;
     buf_clear(&of->bytes);
     return of;
 }
@@ -90,6 +93,8 @@ void preparations_clear(struct intake *intake)
     for (size_t i = 0; i < intake->preparation_count; i++) {
         struct preparation *of = &intake->preparations[i];
         buf_finish(&of->prepared.content);
+        for (size_t k = 0; k < of->part_count; k++)
+            buf_finish(&of->parts[k].prepared.content);
         arena_reset(&of->arena);
         if (of->bytes.capacity > KEPT_BYTES_MAX)
             buf_finish(&of->bytes);

@@ -2,7 +2,8 @@
  *
  *   intake.c        the thread, batches, origins      intake_file.c    one file: taken, refused, left
  *   intake_pair.c   which files are halves of a pair  intake_place.c   the folders of Pickup, their policies
- *   intake_usage.c  quotas and rates of folders      intake_prepare.c files that are being prepared, on all cores */
+ *   intake_usage.c  quotas and rates of folders       intake_prepare.c files that are being prepared, on all cores
+ *   intake_mbox.c   several messages in one file */
 #ifndef MR_PICKUP_INTAKE_PRIVATE_H
 #define MR_PICKUP_INTAKE_PRIVATE_H
 
@@ -28,6 +29,9 @@ struct usage {                 /* a counter (store_set_usage); lives as long as 
 
 struct claim_pair { struct place *place; struct claim claim, partner; }; /* partner.id 0: a lone file */
 
+/* A message of a file, on its way into the batch. */
+struct ready { struct prepare_about about; struct prepared prepared; struct usage *counted[ENTRY_USAGES]; };
+
 /* A claimed file that is read, on its way through prepare_message(): pure, so any thread may do it. All that it needs is its own, or
  * stays until the last one of the turn is through (config, signer, a folder's policy). */
 struct preparation {
@@ -39,13 +43,15 @@ struct preparation {
     struct owner owner;
     struct prepare_about about;
     struct prepared prepared;
+    struct ready *parts;       /* of an mbox, in the arena, in place of `prepared`; NULL: it is one message */
+    size_t part_count;
     enum content_result result;
     struct error error;
 };
 
 struct batch_entry {
     struct place *place;
-    struct claim claim;        /* its descriptor is closed */
+    struct claim claim;        /* its descriptor is closed; id 0: the file is that of an entry before it (mbox.h X3) */
     struct claim partner;      /* the content of a pair, id 0: none. Claimed first, so its id is the lower one */
     struct queued *queued;     /* NULL: only a notice came of it */
     struct queued *notice;     /* a DSN made at once; NULL if none */
@@ -121,6 +127,9 @@ void preparations_wait(struct intake *intake);
 void preparations_clear(struct intake *intake);                          /* after all were looked at */
 void preparations_free(struct intake *intake);
 
+/* intake_mbox.c: false: it is none. Any thread. */
+bool preparation_mbox(struct preparation *of);
+
 /* intake_place.c */
 MUST_USE bool places_open(struct intake *intake, struct error *error);
 MUST_USE bool places_recover(struct intake *intake, folder_known_fn *is_known, void *arg, bool *ret_is_clean,
@@ -139,7 +148,7 @@ MUST_USE bool usages_load(struct intake *intake, struct store *store, struct err
 /* Whether the quotas of the folder and of the file's owner leave room for one more; counts it (`ret_counted`). */
 MUST_USE bool usages_count(struct intake *intake, const struct folder_conf *conf, const struct rules_owner *owner, int64_t now_ms,
                            struct usage *ret_counted[ENTRY_USAGES], struct error *error);
-void usages_give_back(const struct batch_entry *entry);                  /* nothing came of it */
+void usages_give_back(struct usage *const counted[ENTRY_USAGES]);         /* nothing came of it */
 /* When the folder's rate and window let a message go that is due now. */
 int64_t usages_due(struct intake *intake, const struct folder_conf *conf, int64_t now_ms);
 void usages_to_batch(struct intake *intake, struct batch *batch);

@@ -75,12 +75,12 @@ bool usages_count(struct intake *intake, const struct folder_conf *conf, const s
     return true;
 }
 
-void usages_give_back(const struct batch_entry *entry)
+void usages_give_back(struct usage *const counted[ENTRY_USAGES])
 {
-    for (size_t i = 0; i < ENTRY_USAGES && entry->counted[i]; i++) {
-        if (entry->counted[i]->count)
-            entry->counted[i]->count--;
-        entry->counted[i]->is_dirty = true;
+    for (size_t i = 0; i < ENTRY_USAGES && counted[i]; i++) {
+        if (counted[i]->count)
+            counted[i]->count--;
+        counted[i]->is_dirty = true;
     }
 }
 

@@ -122,7 +122,8 @@ static enum place_state conf_judge(int folder_fd, const char *name, const char *
 static bool is_same(const struct place_mark *a, const struct place_mark *b)
 {
     return a->device == b->device && a->inode == b->inode && a->folder_inode == b->folder_inode && a->size == b->size
-           && a->changed_ns == b->changed_ns && a->folder_uid == b->folder_uid && a->folder_mode == b->folder_mode;
+           && a->changed_ns == b->changed_ns && a->folder_uid == b->folder_uid && a->folder_mode == b->folder_mode
+           && a->box_inode == b->box_inode && a->box_uid == b->box_uid && a->box_mode == b->box_mode;
 }
 
 enum place_state place_read(int pickup_fd, const char *pickup_dir, const char *name, const struct place_rules *rules,
@@ -154,14 +155,93 @@ enum place_state place_read(int pickup_fd, const char *pickup_dir, const char *n
     return state;
 }
 
+/* ---- Maildirs ---- */
+
+const char *const place_boxes[2] = {"new", "cur"};
+
+static bool is_folder_in(int folder_fd, const char *name, struct stat *ret_is)
+{
+    return fstatat(folder_fd, name, ret_is, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(ret_is->st_mode);
+}
+
+bool place_is_maildir(int pickup_fd, const char *name)
+{
+    static const char *const parts[] = {"new", "cur", "tmp"};
+    struct stat is;
+    int folder_fd = openat(pickup_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    bool is_one = folder_fd >= 0;
+    for (size_t i = 0; is_one && i < COUNT_OF(parts); i++)
+        is_one = is_folder_in(folder_fd, parts[i], &is);
+    if (folder_fd >= 0)
+        close(folder_fd);
+    return is_one;
+}
+
+/* Of both folders, what stat says. False: they are no Maildir any more. */
+static bool mark_box(int pickup_fd, const char *name, const char *box, struct place_mark *mark, struct stat *ret_folder, struct stat *ret_box)
+{
+    int folder_fd = openat(pickup_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    bool is_there = folder_fd >= 0 && fstat(folder_fd, ret_folder) == 0 && is_folder_in(folder_fd, box, ret_box);
+    if (folder_fd >= 0)
+        close(folder_fd);
+    mark->box_inode = is_there ? ret_box->st_ino : 0;
+    mark->box_uid = is_there ? ret_box->st_uid : 0;
+    mark->box_mode = is_there ? ret_box->st_mode : 0;
+    return is_there;
+}
+
+enum place_state place_read_box(int pickup_fd, const char *pickup_dir, const char *name, const char *box, const struct place_rules *rules,
+                                struct place_mark *mark, struct folder_conf **ret_conf, struct buf *report)
+{
+    struct stat folder, is;
+    struct place_mark now = mark ? *mark : (struct place_mark){0};
+    now.box_inode = 0; /* as place_read() knows it */
+    now.box_uid = 0;
+    now.box_mode = 0;
+    enum place_state state = place_read(pickup_fd, pickup_dir, name, rules, mark ? &now : NULL, ret_conf, report);
+    bool has_conf = state != PLACE_NONE;
+    if (!has_conf)
+        now = (struct place_mark){0};
+    if (!mark_box(pickup_fd, name, box, &now, &folder, &is)) {
+        folder_conf_destroy(ret_conf);
+        return PLACE_NONE;
+    }
+    if (!has_conf) {
+        now.folder_inode = folder.st_ino;
+        now.folder_uid = folder.st_uid;
+        now.folder_mode = folder.st_mode;
+        state = PLACE_CHANGED;
+    }
+    if (state == PLACE_SAME && !is_same(mark, &now)) /* only the box is another */
+        state = place_read(pickup_fd, pickup_dir, name, rules, NULL, ret_conf, report);
+    bool is_known = mark && is_same(mark, &now);
+    const char *fault = state == PLACE_CHANGED ? folder_fault(&folder, rules) : NULL;
+    if (state == PLACE_CHANGED && !fault)
+        fault = folder_fault(&is, rules);
+    if (fault && !is_known)
+        buf_printf(report, "%s/%s/%s: %s\n", pickup_dir, name, box, fault);
+    if (mark)
+        *mark = now;
+    if (fault || is_known)
+        folder_conf_destroy(ret_conf);
+    return is_known ? PLACE_SAME : fault ? PLACE_FAULTY : state;
+}
+
+bool place_is_for_sending(const struct place *place, const char *file)
+{
+    const char *flags = place->box ? strstr(file, ":2,") : NULL;
+    return !flags || !strpbrk(flags + 3, "DT");
+}
+
 /* ---- life ---- */
 
-struct place *place_create(const char *pickup_dir, const char *name)
+struct place *place_create(const char *pickup_dir, const char *name, const char *box)
 {
     struct place *place = mem_alloc(sizeof *place);
     struct buf path = {0};
-    buf_printf(&path, "%s%s%s", pickup_dir, name[0] ? "/" : "", name);
+    buf_printf(&path, "%s%s%s%s%s", pickup_dir, name[0] ? "/" : "", name, box ? "/" : "", box ? box : "");
     place->name = mem_copy_text(name);
+    place->box = box;
     place->path = buf_take(&path);
     return place;
 }
@@ -205,9 +285,11 @@ enum place_state place_look(struct place *place, int pickup_fd, const char *pick
     struct folder_conf *conf;
     struct buf report = {0};
     struct error error;
-    uint64_t folder_inode = place->mark.folder_inode;
-    enum place_state state = place_read(pickup_fd, pickup_dir, place->name, rules, &place->mark, &conf, &report);
-    if (place->folder && place->mark.folder_inode != folder_inode)
+    struct place_mark before = place->mark;
+    enum place_state state = place->box ? place_read_box(pickup_fd, pickup_dir, place->name, place->box, rules, &place->mark, &conf, &report)
+                                        : place_read(pickup_fd, pickup_dir, place->name, rules, &place->mark, &conf, &report);
+    bool is_other = place->mark.folder_inode != before.folder_inode || place->mark.box_inode != before.box_inode;
+    if (place->folder && is_other)
         state = PLACE_NONE; /* another folder of that name: a place of its own */
     if (state == PLACE_CHANGED && !place->folder) {
         place->folder = folder_open(place->path, config->pickup.settle_ms, config->limits.message_size, &error);
@@ -217,6 +299,8 @@ enum place_state place_look(struct place *place, int pickup_fd, const char *pick
             place->mark = (struct place_mark){0}; /* what is wrong isn't in folder.conf: look again */
         }
     }
+    if (place->folder && place->box)
+        folder_expect_links(place->folder);
     if (state == PLACE_CHANGED || state == PLACE_FAULTY) {
         if (place->conf)
             place->conf->older = place->outdated;

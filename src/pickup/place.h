@@ -1,10 +1,12 @@
-/* place: a folder that files are taken from: Pickup itself, or a folder in it with a folder.conf.
+/* place: a folder that files are taken from: Pickup itself, a folder in it with a folder.conf, or new or cur of a Maildir in it.
  *
  * L1  folder.conf is a plain file with one name, no link, owned by root or the relay's user, and not writable by group or
  *     others; so is its folder owned. Anything else is a mistake: nobody makes a policy but who runs the relay
  * L2  while folder.conf has a mistake nothing is taken from the folder; what is in it stays
  * L3  place_look() is cheap when nothing changed: intake asks before each file, so a policy that changed holds at once
- * L4  a folder of Pickup without folder.conf is left alone
+ * L4  a folder of Pickup without folder.conf is left alone, unless it is a Maildir
+ * L5  a Maildir (cur, new and tmp) with a folder.conf goes by that, without one by Pickup's rules. It and both folders belong to root
+ *     or the relay's user as in L1. What a mail reader marked as a draft or as removed (":2,…D", "T") is no mail to send
  * Not here: which files there are (pickup/watch.h), what the policy allows (pickup/rules.h). */
 #ifndef MR_PICKUP_PLACE_H
 #define MR_PICKUP_PLACE_H
@@ -17,15 +19,22 @@
 #include <sys/types.h>
 
 /* Of folder.conf and its folder: what a change changes. */
-struct place_mark { uint64_t device, inode, folder_inode, size; int64_t changed_ns; uid_t folder_uid; mode_t folder_mode; };
+struct place_mark {
+    uint64_t device, inode, folder_inode, size;
+    int64_t changed_ns;
+    uid_t folder_uid, box_uid;
+    mode_t folder_mode, box_mode;
+    uint64_t box_inode;          /* of a Maildir's new or cur; 0: none */
+};
 
 struct place {
     struct place *next;          /* the holder's list */
     char *name;                  /* "" is Pickup itself */
+    const char *box;             /* "new" or "cur" of a Maildir, static text; NULL: no Maildir */
     char *path;
     struct folder *folder;       /* NULL until it can be used */
     struct watched *watched;     /* the holder's */
-    struct folder_conf *conf;    /* NULL: Pickup itself, or a mistake */
+    struct folder_conf *conf;    /* NULL: Pickup itself, a Maildir without one, or a mistake */
     struct folder_conf *outdated; /* those before it, by `older`: files that are being prepared may go by them */
     struct place_mark mark;
     struct error fault;          /* why nothing is taken; text empty: all is well */
@@ -50,7 +59,14 @@ enum place_state { PLACE_NONE, PLACE_SAME, PLACE_CHANGED, PLACE_FAULTY };
 enum place_state place_read(int pickup_fd, const char *pickup_dir, const char *name, const struct place_rules *rules,
                             struct place_mark *mark, struct folder_conf **ret_conf, struct buf *report);
 
-struct place *place_create(const char *pickup_dir, const char *name);
+extern const char *const place_boxes[2]; /* "new", "cur" */
+bool place_is_maildir(int pickup_fd, const char *name);
+/* Like place_read(), of a Maildir's `box`; CHANGED may come without a `ret_conf`. */
+enum place_state place_read_box(int pickup_fd, const char *pickup_dir, const char *name, const char *box, const struct place_rules *rules,
+                                struct place_mark *mark, struct folder_conf **ret_conf, struct buf *report);
+bool place_is_for_sending(const struct place *place, const char *file); /* L5 */
+
+struct place *place_create(const char *pickup_dir, const char *name, const char *box);
 void place_destroy(struct place **place);
 /* Looks whether its folder.conf changed. After CHANGED the new policy holds; after FAULTY `fault` says why. */
 enum place_state place_look(struct place *place, int pickup_fd, const char *pickup_dir, const struct place_rules *rules);

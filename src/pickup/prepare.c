@@ -259,6 +259,41 @@ static bool rewrite(struct arena *arena, const struct config *config, const stru
                              envelope->rejected[envelope->rejected_count - 1].reason);
 }
 
+static bool is_listed(const struct config_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->items[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* As import-powermta names a source: small letters, "-" for what our names can't have. */
+static bool is_name_of(struct slice theirs, const char *ours)
+{
+    size_t i = 0;
+    for (; i < theirs.size && ours[i]; i++) {
+        char c = theirs.data[i];
+        char clean = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' ? c : '-';
+        if (clean != ours[i])
+            return false;
+    }
+    return i == theirs.size && !ours[i];
+}
+
+/* PowerMTA's x-virtual-mta: one of the folder's sources, or one that mail of this sender may leave from anyhow. */
+static struct slice source_of(const struct config *config, const struct folder_conf *folder, const struct envelope *envelope)
+{
+    bool is_powermta = slice_equals(slice_of(envelope->dialect), SLICE("powermta"));
+    for (size_t i = 0; is_powermta && i < config->source_count; i++) {
+        const struct config_source *source = &config->sources[i];
+        bool may = folder && folder->sources.count ? is_listed(&folder->sources, source->name)
+                                                   : config_source_fits(source, envelope->sender.domain) > 0;
+        if (may && is_name_of(envelope->virtual_mta, source->name))
+            return slice_of(source->name);
+    }
+    return SLICE_NONE;
+}
+
 enum content_result prepare_message(struct arena *arena, const struct config *config,
                                     struct slice file, const struct prepare_about *about,
                                     struct prepared *ret_prepared, struct error *error)
@@ -286,6 +321,7 @@ enum content_result prepare_message(struct arena *arena, const struct config *co
         /* An export is the canonical message, and so is what follows a block of envelope lines: nothing in it is stuffed. */
         .dots = ret_prepared->envelope.is_block_ended || is_export ? DOTS_NEVER : dots[dot_rule],
         .hop_count_max = (size_t)config->limits.hops,
+        .has_source = !slice_is_absent(source_of(config, about->folder, &ret_prepared->envelope)),
     };
     enum content_result result =
         content_build(arena, file, &ret_prepared->header, &ret_prepared->envelope, &stamp,
@@ -375,7 +411,7 @@ struct queued *prepare_queued(struct arena *arena, const struct config *config, 
     }
     const struct policy own = {.released_ms = due_ms > about->time_ms ? due_ms : 0, .by_ms = envelope->deliver_by_ms,
                                  .is_by_return = envelope->is_by_return, .is_by_traced = envelope->is_by_traced,
-                                 .trace = trace_of(arena, config, envelope, about->id),
+                                 .sources = source_of(config, folder, envelope), .trace = trace_of(arena, config, envelope, about->id),
                                  .appeared_ms = about->appeared_ms && about->appeared_ms < about->time_ms ? about->appeared_ms : about->time_ms};
     struct store_message message = {
         .id = about->id, .arrived_ms = about->time_ms, .sender = envelope->sender.text,

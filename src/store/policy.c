@@ -8,10 +8,11 @@ static void put_list(struct buf *out, const char *key, const struct config_list 
         buf_printf(out, "%s%s", i ? "," : key, list->items[i]);
 }
 
-static void put_folder(struct buf *out, const struct folder_conf *conf)
+static void put_folder(struct buf *out, const struct folder_conf *conf, const struct policy *own)
 {
     buf_printf(out, "folder=%s", conf->name);
-    put_list(out, " source=", &conf->sources);
+    if (slice_is_absent(own->sources))
+        put_list(out, " source=", &conf->sources);
     if (conf->window.count) {
         buf_append_text(out, " window=");
         struct slice rest = slice_of(conf->window_text);
@@ -28,10 +29,12 @@ static void put_folder(struct buf *out, const struct folder_conf *conf)
 struct slice policy_words(struct arena *arena, const struct folder_conf *conf, const struct policy *own)
 {
     struct buf out = {0};
-    if (!conf && !own->released_ms && !own->by_ms && slice_is_absent(own->trace))
+    if (!conf && !own->released_ms && !own->by_ms && slice_is_absent(own->trace) && slice_is_absent(own->sources))
         return SLICE_NONE;
     if (conf)
-        put_folder(&out, conf);
+        put_folder(&out, conf, own);
+    if (!slice_is_absent(own->sources))
+        buf_printf(&out, "%ssource=%.*s", out.size ? " " : "", SLICE_FMT(own->sources));
     if (own->released_ms)
         buf_printf(&out, "%sreleased=%lld", out.size ? " " : "", (long long)own->released_ms);
     if (own->by_ms)

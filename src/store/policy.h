@@ -22,7 +22,8 @@ struct policy {              /* slices of the words; absent: nothing is said */
     int64_t appeared_ms;     /* where there is a trace: when its file was in Pickup */
 };
 
-/* Absent where nothing is to be said; no folder is NULL; of `own` released_ms, by and trace count. In the arena. */
+/* Absent where nothing is to be said; no folder is NULL; of `own` sources (instead of the
+ * folder's), released_ms, by and trace count. In the arena. */
 struct slice policy_words(struct arena *arena, const struct folder_conf *conf, const struct policy *own);
 void policy_read(struct slice words, struct policy *ret_policy);
 
