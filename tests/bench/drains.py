@@ -1,7 +1,6 @@
 """Drains and latencies: how fast what lies there gets out, and how soon what is put there."""
 import os
 import subprocess
-import threading
 import time
 from datetime import datetime
 
@@ -76,11 +75,16 @@ def queue_drain(count, sink=(), **config):
     return {"intake": round(intake), "rate": round(rate), "cpu_s_per_1000": round(cpu_s / count * 1000, 3)}
 
 
-def _stamped(relay, number, name):
-    """A file whose rename's time is noted: (its name, microseconds)."""
+def _stage(relay, number, name):
     path = relay.stage / name
-    path.write_bytes(mail.message(to=f"u@d{number % 100}.test", more=f"X-Token: {number}\r\n", body=BODY))
+    path.write_bytes(mail.message(to=f"u@d{number % 100}.test", body=BODY))
     path.chmod(0o644)
+    return path
+
+
+def _stamped(relay, number, name):
+    """A file whose rename's time is noted, in microseconds."""
+    path = _stage(relay, number, name)
     before_us = time.time_ns() // 1000
     os.rename(path, relay.pickup / f"{name}.eml")
     return before_us
@@ -101,27 +105,19 @@ def idle_latency(count):
     return percentiles(found)
 
 
-def loaded_latency(rate, seconds):
-    """The same while files come at a fixed rate: offered, not waited for."""
+def loaded_latency(helpers, rate, seconds):
+    """The same while files come at a fixed rate (offer.c): offered, not waited for."""
     place = Place()
     relay = place.relay()
     relay.start()
-    total, renamed = int(rate * seconds), {}
-
-    def offer(first):
-        for number in range(first, total, 4):
-            wait_s = start + number / rate - time.monotonic()
-            if wait_s > 0:
-                time.sleep(wait_s)
-            renamed[f"load{number}.eml"] = _stamped(relay, number, f"load{number}")
-
-    start = time.monotonic() + 0.2
-    threads = [threading.Thread(target=offer, args=(first,)) for first in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    offered = total / (time.monotonic() - start)
+    total = int(rate * seconds)
+    for number in range(total):
+        _stage(relay, number, f"load{number}")
+    watch = Watch()
+    done = subprocess.run([helpers.folder / "offer", relay.stage, relay.pickup, str(total), str(rate)], check=True, capture_output=True,
+                          text=True)
+    offered = watch.rate(total)
+    renamed = {name: int(us) for name, us in (line.split() for line in done.stdout.splitlines())}
     place.sink.wait(total, 300)
     relay.wait_empty(60)
     found = [(event_us - renamed[name]) / 1000 for name, event_us in _accepted(relay)]

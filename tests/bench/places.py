@@ -27,12 +27,13 @@ def say(text):
 
 
 class Helpers:
-    """limit and syncs.so, compiled for this run."""
+    """limit, offer and syncs.so, compiled for this run."""
 
     def __init__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="mailroot-bench-"))
         self.folder.chmod(0o755)
-        subprocess.run(["cc", "-O2", "-o", self.folder / "limit", HERE / "limit.c"], check=True)
+        for name in ("limit", "offer"):
+            subprocess.run(["cc", "-O2", "-o", self.folder / name, HERE / f"{name}.c"], check=True)
         subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", self.folder / "syncs.so", HERE / "syncs.c"], check=True)
 
     def counting(self):
