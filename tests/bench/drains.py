@@ -16,7 +16,7 @@ def wire_ceiling(count):
     watch = Watch()
     subprocess.run(["smtp-source", "-d", "-s", "50", "-m", str(count), "-l", "4096", "-f", "a@b.test", "-t", "u@d1.test",
                     f"inet:{sink.address}:{sink.port}"], check=True)
-    sink.wait(count, 300)
+    sink.wait_lines(count, 300)
     rate = watch.rate(count)
     sink.close()
     return round(rate)
@@ -41,7 +41,7 @@ def pickup_drain(helpers, count, sink=(), **config):
     relay.environment |= helpers.counting()
     watch = Watch()
     relay.start(wait=False)
-    place.sink.wait(count, 600)
+    place.sink.wait_lines(count, 600)
     rate = watch.rate(count)
     relay.wait_empty(60)
     cpu_s, rss_mb, written = usage(relay.pid)
@@ -66,7 +66,7 @@ def queue_drain(count, sink=(), **config):
     place.open()
     watch = Watch()
     relay.start(wait=False)
-    place.sink.wait(count, 600)
+    place.sink.wait_lines(count, 600)
     rate = watch.rate(count)
     relay.wait_empty(60)
     cpu_s = usage(relay.pid)[0]
@@ -118,7 +118,7 @@ def loaded_latency(helpers, rate, seconds):
                           text=True)
     offered = watch.rate(total)
     renamed = {name: int(us) for name, us in (line.split() for line in done.stdout.splitlines())}
-    place.sink.wait(total, 300)
+    place.sink.wait_lines(total, 300)
     relay.wait_empty(60)
     found = [(event_us - renamed[name]) / 1000 for name, event_us in _accepted(relay)]
     relay.close()

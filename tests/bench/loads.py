@@ -42,7 +42,7 @@ def large_messages(count=10, size=50 << 20):
         relay.drop(f"large{number}.eml", mail.message(to=f"u{number}@d{number}.test", body=("x" * 76 + "\r\n") * (size // 78)))
     watch = Watch()
     relay.start(wait=False)
-    place.sink.wait(count, 900)
+    place.sink.wait_lines(count, 900)
     seconds = watch.seconds()
     relay.wait_empty(120)
     rss_mb = usage(relay.pid)[1]
@@ -120,7 +120,7 @@ def _beside(relay, sink, depth, count=4000, rounds=5):
         watch = Watch()
         for path in relay.stage.glob(f"{name}-*"):
             os.rename(path, relay.pickup / path.name)
-        sink.wait(before + count, 300)
+        sink.wait_lines(before + count, 300)
         rates.append(watch.rate(count))
         wait_until(lambda: relay.status()["messages"] == depth, 60, what="what is new to be gone")
         costs.append((usage(relay.pid)[0] - before_s) / count * 1000)

@@ -35,7 +35,7 @@ def postfix(count, more="", is_queued=False):
     else:
         watch = Watch()
         relay.start()
-    sink.wait(count, 600)
+    sink.wait_lines(count, 600)
     rate = watch.rate(count)
     cpu_s = usage(relay.pid)[0] - before_s
     relay.close()
@@ -161,7 +161,7 @@ def packaged(name, count, runners=1):
                 return {"skipped": _why(overlay, failures)}
             time.sleep(0.01)
         started = time.monotonic()
-        sink.wait(count, 600)
+        sink.wait_lines(count, 600)
         return {"rate": round(count / (time.monotonic() - started))}
     finally:
         (overlay.base / "over").touch()
