@@ -33,6 +33,14 @@ def intake_limit(helpers, count):
     return round(float(done.stdout))
 
 
+def _costs(helpers, pid, count):
+    """Of the relay's processes since their start."""
+    cpu_s, rss_mb, written = usage(pid)
+    return {"cpu_s_per_1000": round(cpu_s / count * 1000, 3), "peak_rss_mb": round(rss_mb, 1),
+            "fdatasync_per_message": round(helpers.counted() / count, 4),
+            "written_per_octet": round(written / (count * len(message(0))), 2)}
+
+
 def pickup_drain(helpers, count, sink=(), **config):
     """Files lie in Pickup when the relay starts; to the last one at the sink."""
     place = Place(sink=sink)
@@ -44,15 +52,13 @@ def pickup_drain(helpers, count, sink=(), **config):
     place.sink.wait_lines(count, 600)
     rate = watch.rate(count)
     relay.wait_empty(60)
-    cpu_s, rss_mb, written = usage(relay.pid)
+    costs = _costs(helpers, relay.pid, count)
     relay.close()
     place.close()
-    return {"rate": round(rate), "cpu_s_per_1000": round(cpu_s / count * 1000, 3), "peak_rss_mb": round(rss_mb, 1),
-            "fdatasync_per_message": round(helpers.counted() / count, 4),
-            "written_per_octet": round(written / (count * len(message(0))), 2)}
+    return {"rate": round(rate)} | costs
 
 
-def queue_drain(count, sink=(), **config):
+def queue_drain(helpers, count, sink=(), **config):
     """The same files taken while nobody answers, then sent when the relay starts again."""
     place = Place(has_sink=False, sink=sink)
     relay = place.relay(**config)
@@ -64,15 +70,16 @@ def queue_drain(count, sink=(), **config):
     relay.stop()
     relay.run("queue", "retry", "--all", check=0)
     place.open()
+    relay.environment |= helpers.counting()
     watch = Watch()
     relay.start(wait=False)
     place.sink.wait_lines(count, 600)
     rate = watch.rate(count)
     relay.wait_empty(60)
-    cpu_s = usage(relay.pid)[0]
+    costs = _costs(helpers, relay.pid, count)
     relay.close()
     place.close()
-    return {"intake": round(intake), "rate": round(rate), "cpu_s_per_1000": round(cpu_s / count * 1000, 3)}
+    return {"intake": round(intake), "rate": round(rate)} | costs
 
 
 def _stage(relay, number, name):
