@@ -115,7 +115,7 @@ def idle_latency(count):
 def loaded_latency(helpers, rate, seconds):
     """The same while files come at a fixed rate (offer.c): offered, not waited for."""
     place = Place()
-    relay = place.relay()
+    relay = place.relay(events={"rotate_size": "16GB"})
     relay.start()
     total = int(rate * seconds)
     for number in range(total):

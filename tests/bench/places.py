@@ -102,8 +102,7 @@ def fill(relay, count, first=0):
 
 
 def wait_taken(relay, count):
-    wait_until(lambda: not relay.waiting() and relay.control.exists() and relay.status()["messages"] == count, 900,
-               what="intake")
+    wait_until(lambda: not relay.waiting() and relay.is_ready() and relay.status()["messages"] == count, 900, what="intake")
 
 
 def percentiles(values):

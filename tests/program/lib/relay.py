@@ -268,6 +268,8 @@ class Relay:
                 if not more:
                     break
                 data += more
+        if not data:
+            raise ConnectionError("the relay closed the control connection without an answer")
         return json.loads(data)
 
     def status(self):
