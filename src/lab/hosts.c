@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -52,6 +53,16 @@ bool place_greylists(struct place *place, struct slice sender, struct slice reci
     }
     buf_finish(&key);
     return clock_mono_ms() - stranger->since_ms < place->host->greylist_ms;
+}
+
+size_t place_open(const struct hosts *hosts, const struct place *place)
+{
+    size_t count = 0;
+    for (const struct visit *visit = hosts->visits; visit; visit = visit->next) {
+        struct pollfd peer = {.fd = visit->fd, .events = POLLRDHUP}; /* it may have hung up, and nobody has looked yet */
+        count += visit->place == place && (poll(&peer, 1, 0) == 0 || !(peer.revents & (POLLRDHUP | POLLHUP)));
+    }
+    return count;
 }
 
 /* ---- the network ---- */

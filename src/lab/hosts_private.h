@@ -16,7 +16,6 @@ struct place {                 /* a host at work */
     struct stranger *strangers;
     int64_t *mails;            /* when they came, the latest last */
     size_t mail_count, mail_capacity;
-    size_t open_count;
     SSL_CTX *contexts[LAB_TLS_KINDS]; /* made when they are wanted */
 };
 
@@ -31,6 +30,7 @@ struct visit {                 /* a connection, the server's end */
     struct hosts *hosts;
     struct place *place;
     struct stream *stream;
+    int fd;                    /* the stream's */
     struct sink_options options;
     struct sink_session session;
     struct timer *timer;       /* the answer leaves then */
@@ -41,6 +41,7 @@ struct visit {                 /* a connection, the server's end */
 
 /* hosts.c */
 const char *place_words(const struct place *place, struct play *play, enum lab_stage stage); /* NULL: as usual */
+size_t place_open(const struct hosts *hosts, const struct place *place); /* connections that the relay has there now */
 bool place_is_over_rate(struct place *place); /* counts one message more */
 bool place_greylists(struct place *place, struct slice sender, struct slice recipient);
 

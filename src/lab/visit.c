@@ -130,7 +130,6 @@ void visit_end(struct visit *visit)
         visit->hosts->visits = visit->next;
     if (visit->next)
         visit->next->previous = visit->previous;
-    visit->place->open_count--;
     timer_free(&visit->timer);
     stream_destroy(&visit->stream);
     sink_finish(&visit->session);
@@ -221,7 +220,7 @@ static void greet(struct visit *visit, const char *words)
     const struct lab_host *host = visit->place->host;
     struct sink_session *session = &visit->session;
     buf_clear(&session->output);
-    if (host->connections_max && visit->place->open_count > (size_t)host->connections_max)
+    if (host->connections_max && place_open(visit->hosts, visit->place) > (size_t)host->connections_max)
         words = "421 4.7.0 Too many connections from you";
     if (!words || *words == '2')
         buf_printf(&session->output, "%s%s\r\n", words ? words : "220 ", words ? "" : host->name);
@@ -236,7 +235,7 @@ bool visit_begin(struct hosts *hosts, struct place *place, int fd, const char *w
 {
     struct visit *visit = mem_alloc(sizeof *visit);
     struct error error;
-    *visit = (struct visit){.hosts = hosts, .place = place, .next = hosts->visits};
+    *visit = (struct visit){.hosts = hosts, .place = place, .fd = fd, .next = hosts->visits};
     visit->options = (struct sink_options){.script = script, .host = place->host->name, .keep = SINK_KEEP_HEADER,
                                            .extensions = SMTP_PIPELINING | SMTP_SIZE | SMTP_8BITMIME | SMTP_SMTPUTF8 | SMTP_ENHANCEDSTATUSCODES};
     if (tls_at(place, hosts->play) != LAB_TLS_NONE)
@@ -245,7 +244,6 @@ bool visit_begin(struct hosts *hosts, struct place *place, int fd, const char *w
     visit->session.script_arg = visit;
     visit->timer = timer_make(hosts->play->base, on_time, visit);
     visit->stream = stream_accepted(hosts->play->base, fd, &handler, visit, &error);
-    place->open_count++;
     if (visit->next)
         visit->next->previous = visit;
     hosts->visits = visit;
@@ -253,7 +251,7 @@ bool visit_begin(struct hosts *hosts, struct place *place, int fd, const char *w
         visit_end(visit);
         return false;
     }
-    see(hosts->play, json_pack("{s:s, s:s, s:I}", "event", "visited", "mx", place->host->name, "open", (json_int_t)place->open_count));
+    see(hosts->play, json_pack("{s:s, s:s, s:I}", "event", "visited", "mx", place->host->name, "open", (json_int_t)place_open(hosts, place)));
     greet(visit, words);
     stream_pause(visit->stream);
     timer_set(visit->timer, after_ms + play_delay_ms(hosts->play, &place->host->phases, HOST_DELAY_MS));

@@ -311,10 +311,12 @@ static bool is_held_back(struct site *site)
         return true;
     (void)snprintf(text, sizeof text, "no more may go there for %lld s: %s%s%s", (long long)wait_ms / 1000, limit,
                    site->pace->cause[0] ? "; they said: " : "", site->pace->cause);
+    struct route *route = route_hold(site->first->route); /* its job goes before the others are told its host's name */
     struct attempt attempt = {.kind = RESULT_DEFERRED, .stage = "pace", .status = SLICE("4.7.0"), .text = slice_of(text),
-                              .host = slice_of(site->first->route->hosts[0].name), .connect_ms = -1, .transaction_ms = -1};
+                              .host = slice_of(route->hosts[0].name), .connect_ms = -1, .transaction_ms = -1};
     while (site->first)
         settle_job(site_unlink(site, &site->first), &attempt);
+    route_release(&route);
     return true;
 }
 

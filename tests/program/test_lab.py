@@ -167,6 +167,20 @@ def test_limits_of_a_server(tmp_path):
     assert len(of(events, "delivered")) == 40
 
 
+def test_what_a_resting_site_holds_back_is_deferred_together(tmp_path):
+    """Many messages, each with its own route to two hosts: the name that is told is the first one's."""
+    events, _ = play(tmp_path, """
+        domain "example.org" { mx = ["mx1.google.com", "mx2.google.com"] }
+        host "mx1.google.com" { during "until 1h" { mail = "421 4.7.0 This message is suspicious" } }
+        host "mx2.google.com" { during "until 1h" { mail = "421 4.7.0 This message is suspicious" } }
+        send "first" { to = "alice@example.org" }
+        send "more" { to = "bob@example.org"; at = 30s; count = 20 }
+        """)
+    held = [event for event in of(events, "deferred") if event["stage"] == "pace"]
+    assert len(held) >= 20 and {event["mx"] for event in held} <= {"mx1.google.com", "mx2.google.com"}
+    assert len(of(events, "delivered")) == 21
+
+
 def test_nothing_is_left_behind_and_nothing_touched(tmp_path):
     (tmp_path / "tmp").mkdir()
     done = lab("--quiet", TREE / "examples" / "lab" / "greylisting.conf", env={"TMPDIR": str(tmp_path / "tmp")})
