@@ -86,9 +86,14 @@ bool lab_run(struct lab *lab, struct error *error)
                 return false;
         }
         settle_down(lab);
-        if (!lab->is_finished && (is_done(lab, error) || !timers_run(end_ms)))
+        if (lab->is_over || (!lab->is_finished && (is_done(lab, error) || !timers_run(end_ms))))
             return true;
     }
+}
+
+void lab_end(struct lab *lab)
+{
+    lab->is_over = true;
 }
 
 bool lab_left(struct lab *lab, store_message_fn *fn, void *arg, struct error *error)

@@ -34,6 +34,7 @@ MUST_USE struct lab *lab_open(const struct lab_parts *parts, struct buf *report)
 const struct config *lab_config(const struct lab *lab);
 /* Plays it to its end: until all is sent and done and the queue is empty, or the scenario's time is over. */
 MUST_USE bool lab_run(struct lab *lab, struct error *error);
+void lab_end(struct lab *lab); /* from an event's call: enough was seen, lab_run() returns soon */
 /* What is in the queue then. */
 MUST_USE bool lab_left(struct lab *lab, store_message_fn *fn, void *arg, struct error *error);
 void lab_close(struct lab **lab);

@@ -37,6 +37,7 @@ struct lab {
     const char *failure;       /* why commits fail; NULL: they don't */
     struct timer *limit;       /* of a restart */
     bool is_finished;          /* the relay is, it starts anew */
+    bool is_over;
 };
 
 /* world.c */

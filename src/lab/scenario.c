@@ -65,7 +65,7 @@ static const struct config_key *key_find(struct keys keys, struct slice name)
 {
     for (size_t i = 0; i < keys.count; i++)
         if (slice_equals(name, slice_of(keys.items[i].name)))
-            return &keys.items[i];
+            return &keys.items[i]; // cppcheck-suppress returnDanglingLifetime ; the tables are static
     return NULL;
 }
 

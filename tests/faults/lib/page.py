@@ -73,6 +73,21 @@ def sharpness(counts):
 {table(("mistake", "caught"), counts["by_defect"])}"""
 
 
+def simulation(counts):
+    return f"""{counts["seeds"]} days of mail, each drawn from a seed: domains, servers and their moods, DNS that fails, kills, restarts, a full disk, a clock that
+is set. The relay's own code plays them on a simulated clock (docs/lab.md); what it told and what the servers saw is held against seven rules
+(tests/simulate/ledger.h). {counts["repeated"]} of them were played twice: the same events, byte for byte. A seed that finds something is played again by
+`tests/faults/simulate --seed N`.
+
+{table(("counted", "in all"), {name: counts[name] for name in counts if name not in ("seeds", "repeated", "seconds", "findings")})}"""
+
+
+def simulation_sharpness(counts):
+    return f"""{counts["caught"]} of {counts["defects"]} mistakes that the linker puts before the relay's functions are found (tests/simulate/defects.c).
+
+{table(("mistake", "found after so many days"), counts["by_defect"])}"""
+
+
 def peers(counts):
     lines = "".join(f"| {name} | {row['acked']} | {row['lost']} |\n" for name, row in sorted(counts["by_server"].items()))
     return f"""Each server takes messages over SMTP onto an ext4 of its own; as soon as it has said 250 the power is cut (an image of the device is
@@ -120,6 +135,8 @@ SECTIONS = {
     "images": ("Power cuts on real file systems", images),
     "peers": ("The same cut for other servers", peers),
     "failing": ("Calls that fail", failing),
+    "simulation": ("Simulated days", simulation),
+    "simulation_sharpness": ("Would the simulation notice?", simulation_sharpness),
     "sharpness": ("Would these tests notice?", sharpness),
     "protections": ("Tests that fail when their protection is removed", protections),
 }
@@ -130,7 +147,7 @@ def write(path, folder):
     for name, (title, body) in SECTIONS.items():
         found = results.passes(folder, name)
         if found:
-            counted = found[-1]["counts"] if name in ("peers", "protections", "sharpness") else results.total(found)
+            counted = found[-1]["counts"] if name in ("peers", "protections", "sharpness", "simulation_sharpness") else results.total(found)
             text += f"\n## {title}\n{body(counted)}\nFrom {results.of(found)}. {findings_text(found)}"
     text += fuzzing() + rows.text(folder)
     path.write_text(text)
