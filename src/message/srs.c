@@ -130,8 +130,8 @@ bool srs_forward(struct arena *arena, const struct srs *srs, struct slice sender
         (void)slice_cut(&rest, '='); /* their hash */
         struct slice first = slice_cut(&rest, '=');
         struct slice parts[] = {first, rest};
-        if (first.size == 0 || rest.size == 0)
-            return false;
+        if (first.size == 0 || rest.size < 2)
+            return false; /* it would not lead back */
         srs_hash(srs->secrets[0], parts, 2, hash);
         return give(arena, srs, arena_printf(arena, "SRS1=%s=%.*s=%.*s", hash, SLICE_FMT(first), SLICE_FMT(rest)), ret_sender);
     }

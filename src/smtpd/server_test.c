@@ -135,6 +135,7 @@ static const struct dialog {
     {"BDAT with no envelope is read over", {HELLO, "BDAT 6 LAST\r\nQUIT\r\nNOOP\r\n"}, "220 250 503 250", ""},
     {"BDAT then DATA", {HELLO, ENVELOPE "BDAT 4\r\nA: b", "DATA\r\n", "RSET\r\n"}, "220 250 250 250 250 503 250", ""},
     {"BDAT of too much", {HELLO, ENVELOPE "BDAT 18446744073709551616\r\n"}, "220 250 250 250 501", ""},
+    {"BDAT over the limit", {HELLO, ENVELOPE "BDAT 100001 LAST\r\n"}, "220 250 250 250 552", ""},
     {"BDAT of less than nothing", {HELLO, ENVELOPE "BDAT -1\r\n"}, "220 250 250 250 501", ""},
     {"BDAT LAST LAST", {HELLO, ENVELOPE "BDAT 1 LAST LAST\r\n"}, "220 250 250 250 501", ""},
     {"nothing before EHLO", {"MAIL FROM:<a@b.c>\r\n", "RCPT TO:<a@b.c>\r\n", "DATA\r\n"}, "220 503 503 503", ""},
@@ -474,6 +475,20 @@ static void too_many_hops_are_a_loop(void **state)
     talk_end(&talk);
 }
 
+static void a_header_of_too_many_fields_is_refused(void **state)
+{
+    (void)state;
+    struct talk talk;
+    talk_begin(&talk, false);
+    say(&talk, SLICE(HELLO), WHOLE);
+    say(&talk, SLICE(ENVELOPE "DATA\r\n"), WHOLE);
+    for (int i = 0; i < 101; i++)
+        say(&talk, SLICE("X: y\r\n"), WHOLE);
+    say(&talk, SLICE("\r\n.\r\n"), WHOLE);
+    check("fields", &talk, "220 250 250 250 354 552", "");
+    talk_end(&talk);
+}
+
 static void the_received_line_says_how_it_came(void **state)
 {
     static const struct { const char *steps[5]; const char *wanted; } cases[] = {
@@ -514,6 +529,7 @@ int main(void)
         cmocka_unit_test(what_is_not_durable_gets_no_250),
         cmocka_unit_test(too_large_is_told_once_it_is_over),
         cmocka_unit_test(too_many_hops_are_a_loop),
+        cmocka_unit_test(a_header_of_too_many_fields_is_refused),
         cmocka_unit_test(the_received_line_says_how_it_came),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,7 +17,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct dmarc_answer answer = {.result = DMARC_WAITS};
     if (!suffixes)
         suffixes = psl_builtin();
-    struct slice from = slice_first(slice_cut(&rest, '\n'), DOMAIN_SIZE_MAX); /* more is no address's domain */
+    struct slice from = slice_cut(&rest, '\n');
+    if (from.size > DOMAIN_SIZE_MAX) /* more is no address's domain */
+        return 0;
     struct dmarc_identity identities[] = {{PROOF_SPF, slice_cut(&rest, '\n'), true, false}, {PROOF_DKIM, slice_cut(&rest, '\n'), true, false}};
     while (rest.size && count < LINES_MAX)
         lines[count++] = slice_cut(&rest, '\n');

@@ -262,6 +262,7 @@ def test_a_second_relay_is_refused(relay_to, make_server):
     relay = relay_to(make_server())
     done = relay.run("run")
     assert done.returncode != 0 and b"another relay" in done.stderr
+    assert b"held by process" in done.stderr  # by the lock; a first one that no longer answers is found, too
 
 
 def test_a_message_survives_a_lost_connection_everywhere(relay_to, make_server):

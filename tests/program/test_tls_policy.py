@@ -276,17 +276,29 @@ def test_without_an_anchor_of_ones_own_a_resolver_without_dnssec_costs_dane_and_
 def test_a_resolver_that_comes_up_late_is_probed_then(make_relay, make_names, make_server):
     """Down when the relay starts, and without DNSSEC when it comes: nothing that it answers is taken for bogus, mail goes out."""
     server = make_server()
-    names = make_names({"x.test": ["MX 10 mx.x.test."], "mx.x.test": [f"A {server.address}"]})
+    names = make_names({"x.test": ["MX 10 mx.x.test."], "y.test": ["MX 10 mx.x.test."], "mx.x.test": [f"A {server.address}"]})
     names.stop()
     relay = make_relay({"dns": {"servers": [names.address], "trust_anchor": None}, "delivery": {"port": MX_PORT},
                         "queue": {"retry_first": "1s", "retry_second": "1s", "retry_third": "1s", "retry_subsequent": "1s"}})
     relay.send("a.eml", mail.message(to="u@x.test"), kind="deferred")
     assert not relay.events("warning")
     names.start()
+    relay.drop("b.eml", mail.message(to="u@y.test"))  # asks before the next probe does
+    relay.wait_event("delivered", seconds=60, to="u@y.test")
     relay.wait_event("delivered", seconds=60, to="u@x.test")
     assert not [event for event in relay.events("deferred") if "DNSSEC" in event["reason"]]
     warnings = [event["reason"] for event in relay.events("warning")]
     assert len(warnings) == 1 and "there is no DANE" in warnings[0]
+
+
+@pytest.mark.skipif(not STANDARD_ANCHOR.exists(), reason="dns-root-data is not installed")
+def test_a_resolver_that_comes_up_late_is_found_though_no_mail_asks(make_relay, make_names):
+    names = make_names({})
+    names.stop()
+    relay = make_relay({"dns": {"servers": [names.address], "trust_anchor": None}})
+    assert not relay.events("warning")
+    names.start()
+    relay.wait_event("warning", seconds=90, reason=re.compile("there is no DANE"))
 
 
 def test_an_anchor_that_is_named_is_strict(relay_with_names, make_server, open_things):

@@ -107,6 +107,15 @@ def protections(counts):
 {lines}"""
 
 
+def million(counts):
+    late = counts["late"]
+    return f"""{counts["files"]:,} files lay in Pickup when the relay started; {counts["delivered"]:,} messages were delivered in {counts["seconds"]} s, {counts["left_in_pickup"]:,} files were
+left. Meanwhile {late["dropped"]} new files came, one every ten seconds: {late["arrived"]} of them arrived, the median after {late["median_s"]} s, the slowest after
+{late["most_s"]} s.
+
+{table(("process", "most memory, MB"), counts["peak_mb"])}"""
+
+
 def fuzzing():
     executions, coverage = FUZZ / "executions.json", FUZZ / "coverage.json"
     if not executions.exists():
@@ -134,6 +143,7 @@ SECTIONS = {
     "power": ("Power cuts", power),
     "images": ("Power cuts on real file systems", images),
     "peers": ("The same cut for other servers", peers),
+    "million": ("A million files at once", million),
     "failing": ("Calls that fail", failing),
     "simulation": ("Simulated days", simulation),
     "simulation_sharpness": ("Would the simulation notice?", simulation_sharpness),
@@ -142,12 +152,15 @@ SECTIONS = {
 }
 
 
+ONE = ("peers", "protections", "sharpness", "simulation_sharpness", "million")  # of these the last pass counts
+
+
 def write(path, folder):
     text = HEAD
     for name, (title, body) in SECTIONS.items():
         found = results.passes(folder, name)
         if found:
-            counted = found[-1]["counts"] if name in ("peers", "protections", "sharpness", "simulation_sharpness") else results.total(found)
+            counted = found[-1]["counts"] if name in ONE else results.total(found)
             text += f"\n## {title}\n{body(counted)}\nFrom {results.of(found)}. {findings_text(found)}"
     text += fuzzing() + rows.text(folder)
     path.write_text(text)

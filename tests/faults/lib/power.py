@@ -16,7 +16,7 @@ import struct
 import time
 
 from lib.ledger import Ledger
-from lib.scenarios import LARGE, SCENARIOS, SOON, Scenario, bad, one
+from lib.scenarios import LARGE, SCENARIOS, Scenario, bad, one
 from lib.world import CONNECTIONS, Stuck, World
 
 ROW = struct.Struct("=II QQQQQ II Q")
@@ -263,7 +263,7 @@ def recover(world, scenario, disk, state, delivered, clock_jump_ms=0):
 
 
 RUNS = [SCENARIOS[0], SCENARIOS[1], SCENARIOS[2], SCENARIOS[3], SCENARIOS[5], SCENARIOS[6], SCENARIOS[10], SCENARIOS[11],
-        Scenario("mix", [one("y1", ["ok1@far.test"], body=LARGE), bad("y2"), one("y3", ["no@far.test", "later@far.test"])], SOON)]
+        Scenario("mix", [one("y1", ["ok1@far.test"], body=LARGE), bad("y2"), one("y3", ["no@far.test", "later@far.test"])])]
 
 
 def new_counts():

@@ -1,5 +1,6 @@
 """One Mailroot of its own, and a relay that runs on it under the shim until all is drained, or until it is killed."""
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -58,15 +59,21 @@ class Stuck(Exception):
     """The relay did not come to the end of its work."""
 
 
-def wait_for_end(group, limit_s=10):
-    """Until the last process of it is gone: until then it may hold the lock, and who starts next is refused."""
-    end = time.monotonic() + limit_s
-    while time.monotonic() < end:
-        try:
-            os.killpg(group, signal.SIGKILL)
-            time.sleep(0.002)
-        except ProcessLookupError:
-            return
+def is_alive(pid):
+    """Dead ones that nobody waited for yet hold nothing any more."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rsplit(b")", 1)[1].split()[0] != b"Z"
+    except OSError:
+        return False
+
+
+def children_of(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as children:
+            return [int(word) for word in children.read().split()]
+    except OSError:
+        return []
 
 
 class World:
@@ -120,14 +127,28 @@ class World:
                 start_new_session=True, env=self.environment(**environment) if shim else None)
 
     def kill(self):
-        if self.process:
-            try:
-                os.killpg(self.process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            self.process.wait()
-            wait_for_end(self.process.pid)
-            self.process = None
+        """Until the last of its processes is gone: until then it may hold the lock, and who starts next is refused."""
+        if not self.process:
+            return
+        left = children_of(self.process.pid)
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+        self.process = None
+        while any(is_alive(pid) for pid in left) or not self.is_unlocked():
+            time.sleep(0.002)
+
+    def is_unlocked(self):
+        try:
+            with open(self.root / "Queue" / "lock", "rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # it never came so far
 
     def command(self, *arguments, input=b"", **environment):
         return subprocess.run([self.binary, *arguments], input=input, capture_output=True, start_new_session=True, timeout=60,
