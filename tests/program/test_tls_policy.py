@@ -295,7 +295,8 @@ def test_a_resolver_that_comes_up_late_is_probed_then(make_relay, make_names, ma
 def test_a_resolver_that_comes_up_late_is_found_though_no_mail_asks(make_relay, make_names):
     names = make_names({})
     names.stop()
-    relay = make_relay({"dns": {"servers": [names.address], "trust_anchor": None}})
+    relay = make_relay({"dns": {"servers": [names.address], "trust_anchor": None, "timeout": "1s"}, "queue": {"retry_first": "1h"}})
+    relay.send("a.eml", mail.message(to="u@x.test"), kind="deferred")  # by then the first probe has given up, too
     assert not relay.events("warning")
     names.start()
     relay.wait_event("warning", seconds=90, reason=re.compile("there is no DANE"))
