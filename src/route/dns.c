@@ -106,10 +106,9 @@ int dns_probe_ms(const struct config *config)
 
 void dns_learn(const struct ub_result *root_ns)
 {
-    if (root_ns->secure)
-        atomic_store(&probed, PROBE_SIGNED);
-    else if (root_ns->bogus)
-        atomic_store(&probed, PROBE_UNSIGNED);
+    int never = PROBE_NEVER; /* the first answer counts: who comes between later can't take DNSSEC away */
+    if (root_ns->secure || root_ns->bogus)
+        (void)atomic_compare_exchange_strong(&probed, &never, root_ns->secure ? PROBE_SIGNED : PROBE_UNSIGNED);
 }
 
 struct ub_ctx *dns_open(const struct config *config, struct error *error)

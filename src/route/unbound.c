@@ -65,9 +65,13 @@ static void on_answer(void *arg, int problem, struct ub_result *result)
 {
     struct question *question = arg;
     struct unbound *unbound = question->unbound;
-    if (!problem && result && result->bogus && question->fn && unbound->is_validating && dns_is_probe_due(unbound->config)) {
+    bool is_due = dns_is_probe_due(unbound->config), is_in_doubt = is_due || !dns_is_validating(unbound->config);
+    if (!problem && result && result->bogus && question->fn && unbound->is_validating && is_in_doubt) {
         question->held = result;
-        probe(unbound);
+        if (is_due)
+            probe(unbound);
+        else
+            timer_set(unbound->soon, -1); /* another resolver of this process has found out */
     } else {
         conclude(question, problem, result);
     }

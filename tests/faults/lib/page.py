@@ -31,31 +31,33 @@ def findings_text(found):
     return f"{len(texts)} finding{'s' if len(texts) > 1 else ''}" + (": " + " ".join(causes) if causes else ", open") + "\n"
 
 
-def kill(counts):
-    return f"""{counts["points"] + counts["second_level"]} kills in {counts["runs"]} runs: {counts["points"]} at a call, before or after it, and {counts["second_level"]} more during the
-recovery from one. Recipients without an outcome: {counts["lost"]}; messages made twice of one file: {counts["taken_twice"]}. Messages sent twice: {counts["duplicates"]},
-all between the server's 250 and the commit; beyond one a connection and kill: {counts["duplicates_beyond_in_flight"]}. Not drained in time: {counts["stuck"]}.
+OUTCOME = """Recipients without an outcome: {lost}; messages made twice of one file: {taken_twice}. Messages sent twice: {duplicates}, all
+between the server's 250 and the commit; beyond one a connection and crash: {duplicates_beyond_in_flight}. Not drained in time: {stuck}.
+"""
+KILL = """{kills} kills in {runs} runs: {points} at a call, before or after it, and {second_level} more during the recovery from one.
+"""
+POWER = """{states} states of the disk in which anything not covered by its own fsync is missing, alone or together (the model is more
+pessimistic than ext4, xfs or btrfs: what it keeps, each of them keeps).
+"""
+IMAGES = """{states} images of a file system at an instant at which a call was about to change disk or wire: mounted, so that the
+file system replays its journal, and recovered from; {not_mounted} could not be mounted.
+"""
 
-{table(("scenario", "runs with a kill"), counts["by_scenario"])}"""
+
+def kill(counts):
+    kills = counts["points"] + counts["second_level"]
+    return (KILL + OUTCOME).format(kills=kills, **counts) + "\n" + table(("scenario", "runs with a kill"), counts["by_scenario"])
 
 
 def power(counts):
-    return f"""{counts["states"]} states of the disk in which anything not covered by its own fsync is missing, alone or together (the model is more
-pessimistic than ext4, xfs or btrfs: what it keeps, each of them keeps). Lost: {counts["lost"]}; taken twice: {counts["taken_twice"]}; sent again: {counts["duplicates"]}, beyond one a
-connection: {counts["duplicates_beyond_in_flight"]}. Not drained in time: {counts["stuck"]}.
-
-{table(("scenario", "states"), counts["by_scenario"])}"""
+    return (POWER + OUTCOME).format(**counts) + "\n" + table(("scenario", "states"), counts["by_scenario"])
 
 
 def images(counts):
     if not counts["states"]:
         return "None: this machine mounts no loop devices, or has no mkfs.xfs.\n"
-    return f"""{counts["states"]} images of a file system at an instant at which a call was about to change disk or wire: mounted, so that the
-file system replays its journal, and recovered from. Lost: {counts["lost"]}; taken twice: {counts["taken_twice"]}; sent again: {counts["duplicates"]}, beyond one a
-connection: {counts["duplicates_beyond_in_flight"]}. Not mounted: {counts["not_mounted"]}; not drained in time: {counts["stuck"]}.
-
-{table(("file system", "images"), counts["by_file_system"])}
-{table(("scenario", "images"), counts["by_scenario"])}"""
+    return "\n".join([(IMAGES + OUTCOME).format(**counts), table(("file system", "images"), counts["by_file_system"]),
+                      table(("scenario", "images"), counts["by_scenario"])])
 
 
 def failing(counts):
@@ -100,20 +102,23 @@ taken at that instant and mounted) and it is counted whose acknowledged messages
 
 def protections(counts):
     lines = "".join(f"| {row['protects']} | {row['removed']} | `{row['test']}` | {row['outcome']} |\n" for row in counts["rows"].values())
-    return f"""tests/faults/protections takes each of these out of a copy of the tree, builds it, and runs the test that is for it: the test has to fail.
+    return f"""tests/faults/protections takes each of these out of a copy of the tree, builds it, and runs the test that is for it, which has to
+fail.
 
 | protection | what was removed | the test | with it removed |
 | --- | --- | --- | --- |
 {lines}"""
 
 
-def million(counts):
-    late = counts["late"]
-    return f"""{counts["files"]:,} files lay in Pickup when the relay started; {counts["delivered"]:,} messages were delivered in {counts["seconds"]} s, {counts["left_in_pickup"]:,} files were
-left. Meanwhile {late["dropped"]} new files came, one every ten seconds: {late["arrived"]} of them arrived, the median after {late["median_s"]} s, the slowest after
-{late["most_s"]} s.
+MILLION = """{files:,} files lay in Pickup when the relay started; {delivered:,} messages were delivered in {seconds} s, {left_in_pickup:,} files
+were left. Meanwhile {dropped} new files came, one every ten seconds: {arrived} of them arrived, the median after {median_s} s, the slowest after
+{most_s} s.
 
-{table(("process", "most memory, MB"), counts["peak_mb"])}"""
+"""
+
+
+def million(counts):
+    return MILLION.format(**counts, **counts["late"]) + table(("process", "most memory, MB"), counts["peak_mb"])
 
 
 def fuzzing():
@@ -134,7 +139,8 @@ kept corpus alone (`tests/fuzz/coverage`): lines of the parser's own files.
     for name, row in sorted(ran.items()):
         cover = seen.get(name, {})
         lines = f"{cover['covered']} of {cover['lines']} ({100 * cover['covered'] // max(1, cover['lines'])} %)" if cover else ""
-        text += f"| {name} | {row['what']} | {row['executions']:,} | {row['seconds'] / 60:.1f} | {row['findings']} | {cover.get('inputs', '')} | {lines} |\n"
+        columns = (name, row["what"], f"{row['executions']:,}", f"{row['seconds'] / 60:.1f}", row["findings"], cover.get("inputs", ""), lines)
+        text += "| " + " | ".join(map(str, columns)) + " |\n"
     return text
 
 
