@@ -170,7 +170,7 @@ def missing():
 
 def run(seconds):
     """(counts, findings): the outcome of each."""
-    names = [test.replace("::", ".py::", 1) for test in all_tests() if "::" in test]
+    names = sorted({test.replace("::", ".py::", 1).split("[")[0] for test in all_tests() if "::" in test})
     units = [test.split()[1] for test in all_tests() if test.startswith("unit ")]
     outcomes, binary = {}, pathlib.Path(SANITIZED)
     with tempfile.TemporaryDirectory() as folder:
