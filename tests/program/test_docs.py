@@ -54,3 +54,15 @@ def test_every_way_to_build_names_the_same_libraries():
     assert len(wanted) > 10
     for place in ("quickstart", "packaging/Dockerfile", "debian/control"):
         assert [name for name in sorted(wanted) if name not in (TREE / place).read_text()] == [], place
+
+
+def test_every_session_of_the_docs_is_run():
+    runner = (TREE / "tests" / "program" / "test_sessions.py").read_text()
+    pages = [page.name for page in sorted((TREE / "docs").glob("*.md")) if "```console\n" in page.read_text()]
+    assert {"dialects.md", "folders.md", "once.md", "rehearse.md", "explain.md", "containers.md", "traces.md"} <= set(pages)
+    assert [page for page in pages if f'check("{page}")' not in runner] == []
+
+
+def test_every_page_is_linked_from_the_readme():
+    readme = (TREE / "README.md").read_text()
+    assert [page.name for page in sorted((TREE / "docs").glob("*.md")) if f"docs/{page.name}" not in readme] == []
