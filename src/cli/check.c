@@ -5,6 +5,7 @@
 #include "config/sealer.h"
 #include "relay/oauth.h"
 
+#include "smtpd/policy.h"
 #include "smtpd/smtpd.h"
 
 #include <pwd.h>
@@ -86,6 +87,16 @@ static void warn_of_tokens(const struct config *config)
     }
 }
 
+/* Bounces to the addresses that SRS makes come from anybody (config/return_path.h). */
+static void warn_of_srs(const struct config *config)
+{
+    struct policy policy = {.config = config, .domains = config->smtp.domains};
+    struct address bounced = {.local = SLICE("SRS0"), .domain = slice_of(config->sender.srs_domain)};
+    if (config->sender.srs_domain && !policy_is_ours(&policy, &bounced))
+        printf("sender.srs_domain: warning: smtp.domains does not name %s: bounces to its addresses are not taken, and do not come back\n",
+               config->sender.srs_domain);
+}
+
 int command_check(int argc, char **argv)
 {
     struct command_options options;
@@ -127,6 +138,7 @@ int command_check(int argc, char **argv)
     is_fine = check_folders(config, signer) && is_fine && signer && secrets;
     secrets_close(&secrets);
     warn_of_tokens(config);
+    warn_of_srs(config);
     signer_close(&signer);
     if (is_fine)
         printf("%s: ok\n", config->file ? config->file : "embedded defaults");

@@ -171,3 +171,10 @@ def test_secrets_are_read_before_the_relay_becomes_its_user_and_told_nowhere(rel
 def test_srs_without_a_secret_is_a_mistake(relay_to, make_server):
     relay = relay_to(make_server(), {"sender": {"srs_domain": "fwd.test"}}, start=False)
     assert b"sender.srs_domain needs sender.secret_files" in relay.run("check", "--no-dns").stderr
+
+
+@pytest.mark.parametrize("domains,is_warned", [(["fwd.test"], False), (["*.test"], False), (["other.test"], True), ([], True)])
+def test_check_warns_of_an_srs_domain_that_no_bounce_comes_back_to(relay_to, make_server, secret, domains, is_warned):
+    relay = relay_to(make_server(), {"sender": {"srs_domain": "fwd.test", "secret_files": [secret]}, "smtp": {"domains": domains}}, start=False)
+    told = relay.run("check", "--no-dns", check=0).stdout
+    assert (b"sender.srs_domain: warning: smtp.domains does not name fwd.test" in told) == is_warned
