@@ -2,9 +2,12 @@
 
 Postfix runs in folders of its own. Exim, OpenSMTPD and nullmailer are Debian's packages, put into an overlay of this machine
 that is gone afterwards; their spools lie on the same file system as everything else. Each as shipped but for where to send; and
-with what its manual offers for speed ("tuned"). What can't be had here is left out, and said so."""
+with what its manual offers for speed ("tuned"). Haraka comes from npm. What can't be had here is left out, and said so."""
+import os
 import pathlib
 import shutil
+import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -12,6 +15,7 @@ import time
 
 from lib.ports import free_port
 from lib.receivers import PostfixPeer, Sink, needs_root
+from lib.watch import wait_until
 from places import Watch, message, say, usage
 
 TUNED_POSTFIX = ("default_destination_concurrency_limit = 50\ninitial_destination_concurrency = 50\n"
@@ -185,6 +189,48 @@ def _why(overlay, failures):
     return " / ".join([said[-300:], *logs[:1]]) or "it ended by itself"
 
 
+def is_listening(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+HARAKA = "haraka@3.3.4"
+HARAKA_PLUGIN = """
+exports.hook_rcpt = function (next, connection) {{ connection.relaying = true; next(OK); }};
+exports.hook_get_mx = function (next) {{ next(OK, {{ priority: 0, exchange: '{address}', port: {port} }}); }};
+"""
+
+
+def haraka(count, more=""):
+    """It has no drop folder: from the first octet of SMTP in (smtp-source, 50 sessions) through its queue to the last message at the
+    sink. npm puts it into a cache of this bench's."""
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "mailroot-bench"
+    program = cache / "node_modules" / ".bin" / "haraka"
+    if not program.exists():
+        subprocess.run(["npm", "install", "--prefix", cache, "--no-audit", "--no-fund", "--silent", HARAKA], check=True, timeout=600)
+    sink, base, port = Sink(), pathlib.Path(tempfile.mkdtemp(prefix="mailroot-haraka-")), free_port()
+    config = base / "config"
+    subprocess.run([program, "-i", base], check=True, capture_output=True)
+    (base / "plugins" / "bench.js").write_text(HARAKA_PLUGIN.format(address=sink.address, port=sink.port))
+    for name, text in (("plugins", "bench\n"), ("smtp.ini", f"listen=127.0.0.1:{port}\n{more}"), ("me", "relay.test\n"),
+                       ("outbound.ini", "local_mx_ok=true\n"), ("log.ini", "[main]\nlevel=warn\n")):
+        (config / name).write_text(text)
+    with open(base / "log", "wb") as log:
+        process = subprocess.Popen([program, "-c", base], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_until(lambda: is_listening(port), 30, what="Haraka")
+        before, watch = usage(process.pid), Watch()
+        subprocess.run(["smtp-source", "-s", "50", "-m", str(count), "-l", "4096", "-f", "a@b.test", "-t", "u@d1.test",
+                        f"inet:127.0.0.1:{port}"], check=True)
+        sink.wait_lines(count, 300)
+        return _found(watch.rate(count), count, before, usage(process.pid))
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        sink.close()
+        shutil.rmtree(base, ignore_errors=True)
+
+
 def all_peers(count):
     if not needs_root():
         return {"skipped": "the peers need root"}
@@ -193,7 +239,9 @@ def all_peers(count):
                           ("postfix, tuned, from its queue", lambda: postfix(count, TUNED_POSTFIX, is_queued=True)),
                           ("exim", lambda: packaged("exim", count)), ("exim, 8 runners", lambda: packaged("exim", count, 8)),
                           ("opensmtpd", lambda: packaged("opensmtpd", count)),
-                          ("nullmailer", lambda: packaged("nullmailer", min(count, 300)))):
+                          ("nullmailer", lambda: packaged("nullmailer", min(count, 300))),
+                          ("haraka, through its queue", lambda: haraka(count)),
+                          ("haraka, a process a core, through its queue", lambda: haraka(count, "nodes=cpus\n"))):
         say(f"peer: {name}")
         try:
             result[name] = measure()

@@ -53,8 +53,11 @@ def message(number):
 
 def children(pid):
     found = [pid]
-    for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        found += children(int(child))
+    try:
+        for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            found += children(int(child))
+    except OSError:
+        pass  # it has ended: its parent's figures have it
     return found
 
 
@@ -62,10 +65,14 @@ def usage(pid):
     """CPU seconds, peak memory in MB and octets written to disk, of a process and all under it."""
     ticks, peak, written = 0, 0, 0
     for each in children(pid):
-        fields = pathlib.Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
+        try:
+            fields = pathlib.Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
+            status, io = (pathlib.Path(f"/proc/{each}/{name}").read_text() for name in ("status", "io"))
+        except OSError:
+            continue
         ticks += sum(map(int, fields[11:15]))  # with the children that have ended
-        peak += int((re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{each}/status").read_text()) or [0, 0])[1])
-        written += int(re.search(r"^write_bytes: (\d+)", pathlib.Path(f"/proc/{each}/io").read_text(), re.M)[1])
+        peak += int((re.search(r"VmHWM:\s+(\d+)", status) or [0, 0])[1])
+        written += int(re.search(r"^write_bytes: (\d+)", io, re.M)[1])
     return ticks / TICKS, peak / 1024, written
 
 
