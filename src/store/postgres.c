@@ -152,6 +152,7 @@ static bool settle_doubt(struct postgres *pg, struct error *error)
             break;
         if (is_last)
             return error_set(error, "%s: it is not known whether the last transaction was committed", pg->link.name);
+        pglink_end_orphans(&pg->link); /* the last connection's own */
         (void)nanosleep(&again, NULL);
     }
     if (!found.is_found) {

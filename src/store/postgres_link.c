@@ -22,7 +22,7 @@ static const char *const hints[] = {
 
 void pglink_init(struct pglink *link, const struct store_place *place)
 {
-    *link = (struct pglink){.place = place};
+    *link = (struct pglink){.place = place, .patience_ms = place->timeout_ms};
     (void)snprintf(link->name, sizeof link->name, "PostgreSQL");
 }
 
@@ -93,31 +93,68 @@ static void name_it(struct pglink *link)
     (void)snprintf(link->name, sizeof link->name, "PostgreSQL %s:%s/%s", host ? host : "", port ? port : "", db ? db : "");
 }
 
+/* Waits until a result can be had without waiting; sends what is to be sent meanwhile. */
+static bool wait_ready(struct pglink *link, struct error *error)
+{
+    int64_t until_ms = clock_mono_ms() + 2 * link->patience_ms; /* the server's own comes first */
+    for (;;) {
+        int unsent = PQflush(link->connection);
+        if (unsent < 0)
+            return broke(link, PQerrorMessage(link->connection), error);
+        if (!unsent && !PQisBusy(link->connection))
+            return true;
+        int64_t left_ms = until_ms - clock_mono_ms();
+        if (link->is_stopped && *link->is_stopped)
+            return broke(link, "the relay ends", error);
+        struct pollfd watched = {.fd = PQsocket(link->connection), .events = (short)(POLLIN | (unsent ? POLLOUT : 0))};
+        int ready = left_ms > 0 ? poll(&watched, 1, left_ms < LOOK_MS ? (int)left_ms : LOOK_MS) : 0;
+        if (left_ms <= 0 || (ready < 0 && errno != EINTR))
+            return broke(link, "no answer in time: the connection is given up", error);
+        if (ready > 0 && (watched.revents & ~POLLOUT) && !PQconsumeInput(link->connection))
+            return broke(link, PQerrorMessage(link->connection), error);
+    }
+}
+
 bool pglink_execute(struct pglink *link, const char *sql, struct error *error)
 {
     bool is_done = true;
     CHECK(link->wait_count == 0);
     if (PQpipelineStatus(link->connection) != PQ_PIPELINE_OFF)
         CHECK(PQexitPipelineMode(link->connection) == 1);
-    PGresult *result = PQexec(link->connection, sql);
-    ExecStatusType status = PQresultStatus(result);
-    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
-        is_done = refused(link, result, error);
+    if (PQsendQuery(link->connection, sql) != 1)
+        return broke(link, PQerrorMessage(link->connection), error);
+    for (;;) {
+        if (!wait_ready(link, error))
+            return false;
+        PGresult *result = PQgetResult(link->connection);
+        if (!result)
+            return is_done;
+        ExecStatusType status = PQresultStatus(result);
+        if (is_done && status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+            is_done = refused(link, result, error);
+        PQclear(result);
     }
-    PQclear(result);
-    return is_done;
+}
+
+bool pglink_be_patient(struct pglink *link, int64_t patience_ms, struct error *error)
+{
+    char sql[96];
+    (void)snprintf(sql, sizeof sql, "SET statement_timeout = %lld", (long long)patience_ms);
+    link->patience_ms = patience_ms;
+    return pglink_execute(link, sql, error);
 }
 
 static bool set_up(struct pglink *link, struct error *error)
 {
     char sql[96];
-    (void)snprintf(sql, sizeof sql, "SET statement_timeout = %lld", (long long)link->place->timeout_ms);
-    if (!pglink_execute(link, sql, error))
+    if (!pglink_be_patient(link, link->place->timeout_ms, error))
         return false;
     (void)snprintf(sql, sizeof sql, "SET idle_in_transaction_session_timeout = %lld", (long long)link->place->timeout_ms);
     (void)pglink_execute(link, sql, NULL); /* a node that stopped in the middle of one holds nobody up for long */
     for (size_t i = 0; i < COUNT_OF(hints); i++)
         (void)pglink_execute(link, hints[i], NULL);
+    if (!link->connection)
+        return error_set(error, "%s: the connection broke", link->name);
     return PQsetnonblocking(link->connection, 1) == 0 || fail(link, PQerrorMessage(link->connection), error);
 }
 
@@ -206,28 +243,6 @@ void pglink_send(struct pglink *link, enum pg_statement statement, struct pg_par
     }
 }
 
-/* Waits until a result can be had without waiting; sends what is to be sent meanwhile. */
-static bool wait_ready(struct pglink *link, struct error *error)
-{
-    int64_t until_ms = clock_mono_ms() + 2 * link->place->timeout_ms; /* the server's own comes first */
-    for (;;) {
-        int unsent = PQflush(link->connection);
-        if (unsent < 0)
-            return broke(link, PQerrorMessage(link->connection), error);
-        if (!unsent && !PQisBusy(link->connection))
-            return true;
-        int64_t left_ms = until_ms - clock_mono_ms();
-        if (link->is_stopped && *link->is_stopped)
-            return broke(link, "the relay ends", error);
-        struct pollfd watched = {.fd = PQsocket(link->connection), .events = (short)(POLLIN | (unsent ? POLLOUT : 0))};
-        int ready = left_ms > 0 ? poll(&watched, 1, left_ms < LOOK_MS ? (int)left_ms : LOOK_MS) : 0;
-        if (left_ms <= 0 || (ready < 0 && errno != EINTR))
-            return broke(link, "no answer in time: the connection is given up", error);
-        if (ready > 0 && (watched.revents & ~POLLOUT) && !PQconsumeInput(link->connection))
-            return broke(link, PQerrorMessage(link->connection), error);
-    }
-}
-
 /* One statement's result and the NULL behind it; false when the connection broke. */
 static bool read_one(struct pglink *link, const struct pglink_wait *wait, bool *is_failed, struct error *error)
 {
@@ -286,4 +301,15 @@ bool pglink_run(struct pglink *link, struct error *error)
     }
     link->wait_count = 0;
     return !is_failed || error_set(error, "%s", first.text);
+}
+
+void pglink_end_orphans(struct pglink *link)
+{
+    struct pg_params params = {0};
+    if (!pglink_is_open(link) || strcmp(link->sqlstate, QUERY_CANCELED) != 0)
+        return;
+    params_number(&params, 2 * link->place->timeout_ms);
+    pglink_send(link, PG_END_ORPHANS, &params, NULL, NULL);
+    (void)pglink_run(link, NULL); /* where the database can't do that its own time-outs have to */
+    buf_finish(&params.bytes);
 }

@@ -120,6 +120,7 @@ bool member_join(struct node *node, struct error *error)
     if (!is_done && pglink_is_open(&node->link)) {
         pglink_send(&node->link, PG_ROLLBACK, NULL, NULL, NULL);
         (void)pglink_run(&node->link, NULL);
+        pglink_end_orphans(&node->link);
     }
     return is_done;
 }
@@ -236,7 +237,13 @@ static bool take_over_one(struct node *node)
     if (!pglink_is_open(&node->link))
         return false;
     pglink_send(&node->link, is_done ? PG_COMMIT : PG_ROLLBACK, NULL, NULL, NULL);
-    if (!pglink_run(&node->link, NULL) || !is_done || !stale.is_there)
+    is_done = pglink_run(&node->link, NULL) && is_done;
+    if (!is_done && pglink_is_open(&node->link)) { /* the old one's last transaction may stand open */
+        pglink_send(&node->link, PG_ROLLBACK, NULL, NULL, NULL);
+        (void)pglink_run(&node->link, NULL);
+        pglink_end_orphans(&node->link);
+    }
+    if (!is_done || !stale.is_there)
         return false;
     node_tell(node, false, "node %s has not renewed its lease: its %ld messages are free for the others", stale.name, freed);
     return true;

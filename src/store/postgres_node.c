@@ -287,6 +287,7 @@ static void renew(struct node *node)
         if (!node->was_down)
             node_tell(node, true, "the lease is not renewed: %s", error.text);
         node->was_down = true;
+        pglink_end_orphans(&node->link);
         node->renew_at_ms = clock_mono_ms() + AGAIN_MS;
     } else {
         if (node->was_down)

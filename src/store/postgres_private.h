@@ -10,10 +10,13 @@
  *
  * L1  a connection is always in pipeline mode: statements are sent, pglink_run() sends the sync and reads all results
  * L2  statements are prepared once a connection, when they are first sent; parameters and results are binary
- * L3  nothing waits longer than the place's timeout for the server to say anything; then the connection is given up
+ * L3  nothing waits longer than twice the place's timeout for the server to say anything (but for totals, which are counted row by
+ *     row); then the connection is given up
  * L4  a connection that can't be made is not tried again for LINK_REST_MS: callers fail at once
  * L5  a transaction is written in bulk: changes are gathered as arrays and go out in one flight with the COMMIT, however many
- *     messages it is about. A read in it sends what was gathered before */
+ *     messages it is about, up to GATHERED_ROWS_MAX. A read in it sends what was gathered before
+ * L6  a client that stops in the middle of a flight (its cable is cut, it is frozen) leaves a transaction with locks that no time-out of
+ *     PostgreSQL 15 ends. Whoever is kept waiting by one, beyond its own time-out, ends it: pglink_end_orphans() */
 #ifndef MR_STORE_POSTGRES_PRIVATE_H
 #define MR_STORE_POSTGRES_PRIVATE_H
 
@@ -27,6 +30,8 @@ enum {
     PARAMS_MAX = 20,
     CONTENT_PART = 256 * 1024,
     GATHERED_MAX = 8 * 1024 * 1024, /* octets of content, then they are sent */
+    GATHERED_ROWS_MAX = 5000,    /* a statement has a time-out */
+    TOTALS_MS = 120 * 1000,
 };
 
 #define PG_MESSAGE_COLUMNS \
@@ -40,6 +45,7 @@ enum { PG_MESSAGE_COLUMN_COUNT = 15, PG_RECIPIENT_COLUMN_COUNT = 16 };
 #define EXACTLY_ONE "1 / (CASE WHEN count(*) = 1 THEN 1 ELSE 0 END)"
 #define EXACTLY_NONE "1 / (CASE WHEN count(*) = 0 THEN 1 ELSE 0 END)"
 #define DIVISION_BY_ZERO "22012"
+#define QUERY_CANCELED "57014" /* statement_timeout */
 
 enum pg_statement {
     PG_BEGIN, PG_COMMIT, PG_ROLLBACK,
@@ -49,7 +55,7 @@ enum pg_statement {
     PG_SETTLE, PG_END_CONTENT, PG_END_RECIPIENTS, PG_END_MESSAGES,
     PG_FINISH_MESSAGES, PG_FINISH_CONTENT, PG_FINISH_RECIPIENTS, PG_REFRESH, PG_CHANGE,
     PG_NEXT_DUE, PG_READ_MESSAGE, PG_READ_PARTS, PG_READ_RECIPIENTS, PG_READ_PAGE, PG_READ_PAGE_RECIPIENTS,
-    PG_TOTAL_MESSAGES, PG_TOTAL_RECIPIENTS, PG_NOTIFY,
+    PG_TOTAL_MESSAGES, PG_TOTAL_RECIPIENTS, PG_NOTIFY, PG_END_ORPHANS,
     PG_JOIN_NUMBER, PG_JOIN_FIND, PG_JOIN_SLOT, PG_JOIN_NEW_SLOT, PG_JOIN_TAKE_SLOT, PG_JOIN_ADD,
     PG_RENEW, PG_MEMBERS, PG_EACH_NODE, PG_STALE, PG_FENCE_NODE, PG_FENCE_SLOT, PG_FENCE_CLAIMS,
     PG_NUMBER_CLAIM, PG_CLOSE_CLAIM, PG_DROP_CLAIM, PG_CLAIM, PG_CLAIM_RECIPIENTS, PG_CLAIM_CONTENT, PG_RELEASE,
@@ -92,6 +98,7 @@ struct pglink {
     struct pglink_wait *waits;     /* what was sent and not answered yet */
     size_t wait_count, wait_capacity;
     int64_t rest_until_ms;       /* monotonic (L4) */
+    int64_t patience_ms;         /* with one statement (L3) */
     struct error down;           /* why */
     char sqlstate[6];            /* of the last error; "" when the connection broke */
     const _Atomic bool *is_stopped; /* the handle's, or NULL: nothing is waited for any more */
@@ -109,6 +116,9 @@ void pglink_send(struct pglink *link, enum pg_statement statement, struct pg_par
 /* The first error of the flight; what stood behind it was not done. A broken connection is closed. */
 bool pglink_run(struct pglink *link, struct error *error);
 bool pglink_is_open(const struct pglink *link);
+bool pglink_be_patient(struct pglink *link, int64_t patience_ms, struct error *error); /* of this connection; not in a flight */
+/* After a statement that was cut short by its time-out, outside of transactions: L6. Does nothing after anything else. */
+void pglink_end_orphans(struct pglink *link);
 /* One plain command, without parameters or rows; not in the middle of a flight. */
 bool pglink_execute(struct pglink *link, const char *sql, struct error *error);
 

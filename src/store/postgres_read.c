@@ -69,13 +69,17 @@ bool postgres_totals(struct store *base, int64_t now_ms, struct store_totals *re
     struct postgres *pg = postgres_of(base);
     struct pg_params params = {0};
     struct store_totals totals = {0};
-    if (!postgres_ready(pg, error))
+    CHECK(!base->is_in_transaction);
+    if (!postgres_ready(pg, error) || !pglink_be_patient(&pg->link, TOTALS_MS, error))
         return false;
     params_number(&params, now_ms);
     pglink_send(&pg->link, PG_TOTAL_MESSAGES, NULL, note_message_totals, &totals);
     pglink_send(&pg->link, PG_TOTAL_RECIPIENTS, &params, note_recipient_totals, &totals);
     buf_finish(&params.bytes);
-    if (!postgres_run(pg, error))
+    bool is_done = postgres_run(pg, error);
+    if (pglink_is_open(&pg->link))
+        (void)pglink_be_patient(&pg->link, pg->place.timeout_ms, NULL);
+    if (!is_done)
         return false;
     *ret_totals = totals;
     return true;

@@ -85,6 +85,11 @@ const char *const pg_statement_texts[PG_STATEMENT_COUNT] = {
         " count(*) FILTER (WHERE state = 0 AND next_ms <= $1::bigint) FROM recipient",
     [PG_NOTIFY] = "SELECT pg_notify('mailroot', convert_from($1::bytea, 'UTF8'))",
 
+    /* No message has come whole for that long in the middle of a transaction. */
+    [PG_END_ORPHANS] = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = current_user AND datname = current_database()"
+                       " AND pid <> pg_backend_pid() AND xact_start IS NOT NULL AND wait_event = 'ClientRead'"
+                       " AND query_start < clock_timestamp() - $1::bigint * interval '1 millisecond'",
+
     [PG_JOIN_NUMBER] = "UPDATE mailroot SET last_node = last_node + 1 WHERE oldest <= $1::bigint RETURNING last_node",
     [PG_JOIN_FIND] = "SELECT id, root, expires_ms - " DATABASE_MS " FROM node WHERE name = $1::bytea FOR UPDATE",
     [PG_JOIN_SLOT] = "SELECT slot, batch, highest FROM slot WHERE node = 0 AND slot > 0 ORDER BY slot LIMIT 1 FOR UPDATE",

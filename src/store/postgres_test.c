@@ -2,6 +2,7 @@
 #include "os/clock.h"
 #include "store/fixture.h"
 #include "store/fixture_server.h"
+#include "store/filter.h"
 #include "store/node.h"
 #include "store/postgres_private.h"
 
@@ -174,6 +175,51 @@ static void a_migration_keeps_nobody_waiting_for_long(void **state)
     pglink_finish(&reader);
 }
 
+/* Counting all of a long queue takes longer than a statement may otherwise. */
+static void totals_may_take_their_time(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store *reader;
+    struct store_totals totals;
+    struct store_place place = fixture->place;
+    fixture_add_committed(fixture, 1, 1, 1000);
+    fixture_server_execute("ALTER TABLE recipient RENAME TO slow; CREATE VIEW recipient AS SELECT slow.* FROM slow, pg_sleep(1.2)");
+    place.timeout_ms = 300;
+    MUST(store_open_at(&place, STORE_READER, &reader, &fixture->error));
+    for (int i = 0; i < 2; i++)
+        MUST(store_totals(reader, 5000, &totals, &fixture->error));
+    assert_int_equal(totals.due, 1);
+    struct arena arena = {0};
+    struct store_recipient *recipients;
+    size_t count;
+    assert_false(store_read_recipients(reader, &arena, 1, &recipients, &count, &fixture->error));
+    arena_finish(&arena);
+    store_close(&reader);
+}
+
+static void a_change_of_very_many_is_made_in_parts(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store_filter filter = FILTER_ALL;
+    fixture_server_execute("INSERT INTO message SELECT n, 0, 'a@b', NULL, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, 1000, 100, NULL, 0, 0, 5, 1"
+                           " FROM generate_series(1, 12001) AS n;"
+                           "INSERT INTO recipient SELECT n, 0, 'c@d', 'd', NULL, 0, 0, 1, 5, 0, 0, NULL, NULL, NULL, NULL, 0"
+                           " FROM generate_series(1, 12001) AS n");
+    MUST(store_begin(fixture->store, &fixture->error));
+    MUST(store_change(fixture->store, &filter, VERB_HOLD, SLICE_NONE, NULL, NULL, &fixture->error));
+    MUST(store_commit(fixture->store, &fixture->error));
+    assert_int_equal(fixture_server_number("SELECT count(*) FROM recipient WHERE state = 5"), 12001);
+    assert_int_equal(fixture_server_number("SELECT count(*) FROM message WHERE due_ms IS NULL"), 12001);
+    MUST(store_begin(fixture->store, &fixture->error));
+    MUST(store_change(fixture->store, &filter, VERB_REMOVE, SLICE_NONE, NULL, NULL, &fixture->error));
+    store_rollback(fixture->store); /* what was sent already, too */
+    assert_int_equal(fixture_server_number("SELECT count(*) FROM recipient WHERE state = 5"), 12001);
+    MUST(store_begin(fixture->store, &fixture->error));
+    MUST(store_change(fixture->store, &filter, VERB_REMOVE, SLICE_NONE, NULL, NULL, &fixture->error));
+    MUST(store_commit(fixture->store, &fixture->error));
+    assert_int_equal(fixture_server_number("SELECT (SELECT count(*) FROM message) + (SELECT count(*) FROM recipient)"), 0);
+}
+
 /* What CockroachDB or YugabyteDB do not have (docs/cluster.md). LISTEN, planner hints and tunings are tried and passed over. */
 static void statements_keep_to_what_databases_share(void **state)
 {
@@ -324,6 +370,8 @@ int main(void)
         SHARED(a_schema_for_newer_nodes_alone_is_refused),
         SHARED(a_schema_is_migrated_beside_older_nodes_if_they_can_go_on),
         SHARED(a_migration_keeps_nobody_waiting_for_long),
+        SHARED(totals_may_take_their_time),
+        SHARED(a_change_of_very_many_is_made_in_parts),
         cmocka_unit_test(statements_keep_to_what_databases_share),
         SHARED(errors_and_names_show_no_password),
         SHARED(a_commit_whose_answer_is_lost_is_looked_up),

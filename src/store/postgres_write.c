@@ -123,23 +123,28 @@ bool postgres_settle(struct store *store, const struct store_settlement *s, stru
     return true;
 }
 
+/* What an operator changes may be a million rows: no statement takes all of them. */
+static bool send_if_many(struct postgres *pg, size_t count, struct error *error)
+{
+    return count < GATHERED_ROWS_MAX || (postgres_ready(pg, error) && postgres_run(pg, error));
+}
+
 bool postgres_end_message(struct store *store, uint64_t id, struct error *error)
 {
-    (void)error;
-    array_number(&postgres_of(store)->ends, (int64_t)id);
-    return true;
+    struct postgres *pg = postgres_of(store);
+    array_number(&pg->ends, (int64_t)id);
+    return send_if_many(pg, (size_t)pg->ends.count, error);
 }
 
 bool postgres_finish_message(struct store *store, uint64_t id, bool *ret_is_gone, struct error *error)
 {
     struct postgres *pg = postgres_of(store);
-    (void)error;
     if (pg->finish_count == pg->finish_capacity) {
         pg->finish_capacity = pg->finish_capacity ? 2 * pg->finish_capacity : 64;
         pg->finishes = mem_resize(pg->finishes, pg->finish_capacity * sizeof *pg->finishes);
     }
     pg->finishes[pg->finish_count++] = (struct finish){id, ret_is_gone};
-    return true;
+    return send_if_many(pg, pg->finish_count, error);
 }
 
 /* Its due_ms has to follow; what has nothing open left is ended by VERB_REMOVE itself. */
@@ -150,9 +155,9 @@ bool postgres_changed(struct store *store, uint64_t id, struct error *error)
 
 bool postgres_change(struct store *store, uint64_t id, unsigned number, const struct store_change *change, struct error *error)
 {
-    struct pg_array *to = postgres_of(store)->changes;
+    struct postgres *pg = postgres_of(store);
+    struct pg_array *to = pg->changes;
     const int64_t maybe[] = {change->state, change->next_ms};
-    (void)error;
     array_number(to++, (int64_t)id);
     array_number(to++, number);
     for (size_t i = 0; i < COUNT_OF(maybe); i++, to++) {
@@ -162,7 +167,7 @@ bool postgres_change(struct store *store, uint64_t id, unsigned number, const st
             array_number(to, maybe[i]);
     }
     array_text(to, change->route);
-    return true;
+    return send_if_many(pg, (size_t)pg->changes[0].count, error);
 }
 
 void store_release(struct store *store, const uint64_t *ids, size_t count)
@@ -192,9 +197,14 @@ static void send_arrays(struct postgres *pg, enum pg_statement statement, struct
 static void note_finished(void *arg, const PGresult *rows)
 {
     struct postgres *pg = arg;
-    for (size_t i = 0; i < pg->finish_count; i++)
-        if (pg->finishes[i].ret_is_gone)
-            *pg->finishes[i].ret_is_gone = true;
+    bool is_asked = false;
+    for (size_t i = 0; i < pg->finish_count; i++) {
+        if (!pg->finishes[i].ret_is_gone)
+            continue;
+        *pg->finishes[i].ret_is_gone = is_asked = true;
+    }
+    if (!is_asked)
+        return;
     for (int row = 0; row < PQntuples(rows); row++)
         for (size_t i = 0; i < pg->finish_count; i++)
             if (pg->finishes[i].id == (uint64_t)row_number(rows, row, 0) && pg->finishes[i].ret_is_gone)

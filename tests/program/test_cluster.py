@@ -174,6 +174,30 @@ def test_a_trace_goes_on_at_the_node_that_takes_over(make_postgres, make_server,
     collector.check()
 
 
+def test_node_that_is_frozen_in_the_middle_of_a_transaction(make_postgres, make_proxy, make_sink, make_node):
+    """The server waits for the rest of it, with all its locks: who takes over ends it (L6)."""
+    database, sink = make_postgres(), make_sink("--latency", "5")
+    proxy = make_proxy(database)
+    limit = {"delivery": {"connections_per_site": 12}}
+    frozen, other = make_node(proxy, sink, "a", limit), make_node(database, sink, "b", limit)
+    wait_until(lambda: all(node.run("status", "--json", json_out=True)["queue"]["nodes"].keys() == {"a", "b"} for node in (frozen, other)), 20)
+    for number in range(200):
+        frozen.drop(f"{number}.eml", message(number))
+    sink.wait(50)
+    proxy.stop("COMMIT")
+    wait_until(lambda: proxy.stopped, 20, what="a transaction that stands open")
+    os.killpg(frozen.pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: database.number("SELECT count(*) FROM node WHERE name = 'a'") == 0, 30, what="the take-over")
+        wait_until(lambda: database.number("SELECT count(*) FROM message") == 0, 60, what="the other's work")
+    finally:
+        proxy.go_on()
+        os.killpg(frozen.pid, signal.SIGCONT)
+    wait_until(lambda: database.number("SELECT count(*) FROM node WHERE name = 'a'") == 1, 30, what="a new start")
+    wait_drained(database, [frozen, other])
+    check_ledger(sink, 200, 12)
+
+
 def test_short_outage_repeats_nothing(make_postgres, make_sink, make_three):
     """Every connection is cut in the middle of commits: each is looked up, what was sent is settled (L3, N3)."""
     database, sink = make_postgres(), make_sink("--latency", "5")
@@ -209,6 +233,44 @@ def test_a_commit_whose_answer_is_lost(make_postgres, make_proxy, make_sink, mak
     check_ledger(sink, count, 0)
     assert len({event["id"] for event in node.wait_events("done", count)}) == len(node.events("done")) == count
     assert proxy.committed == (0 if how in ("before", "never") else proxy.cuts), "the server did what its client heard nothing of"
+
+
+@pytest.mark.parametrize("how", ["before", "after", "late", "never"])
+def test_a_node_whose_joining_got_no_answer_joins_anew(make_postgres, make_proxy, make_sink, make_node, how):
+    database, sink = make_postgres(), make_sink()
+    proxy = make_proxy(database)
+    node = make_node(proxy, sink, "a")
+    node.stop()
+    proxy.cut_at("UPDATE mailroot SET last_node", how)
+    node.start(wait=False)
+    node.wait_event("started", 60, count=2)
+    assert proxy.cuts == 1
+    node.send("0.eml", message(0))
+    wait_drained(database, [node])
+    assert database.number("SELECT count(*) FROM node") == database.number("SELECT count(*) FROM slot WHERE node <> 0") == 1
+    check_ledger(sink, 1, 0)
+
+
+def test_a_database_that_hangs(make_postgres, make_sink, make_three):
+    """It takes connections and says nothing: what waits for it gives up in time, a node can be ended, and all goes on afterwards."""
+    database, sink = make_postgres(), make_sink("--latency", "5")
+    nodes = make_three(database, sink, {"delivery": {"connections_per_site": 12}})
+    drop_many(nodes, 300)
+    sink.wait(60)
+    database.pause()
+    try:
+        for node in nodes:
+            node.wait_event("error", 30, reason=re.compile("the lease is over"))
+        before = sink.lines()
+        for number in range(300, 330):
+            nodes[number % 2].drop(f"{number}.eml", message(number))
+        nodes[2].stop()
+        assert sink.lines() == before
+    finally:
+        database.resume()
+    nodes[2].start()
+    wait_drained(database, nodes)
+    check_ledger(sink, 330, 12)
 
 
 def test_a_database_without_listen_and_notify(make_postgres, make_proxy, make_sink, make_node):

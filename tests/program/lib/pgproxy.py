@@ -111,7 +111,7 @@ class Session:
             write_message(self.server, kind, body)
             write_message(self.server, b"E", b"\0" + struct.pack("!i", 0))
             write_message(self.server, b"S", b"")
-        self.proxy.is_over.wait(60)  # the server ends it
+        self.proxy.is_over.wait()  # the server ends it
 
     def from_server(self):
         while True:
@@ -128,7 +128,7 @@ class PostgresProxy:
 
     before  it never reaches the server            after   the server has done it, the answer is lost
     late    it reaches the server behind the client's question on another connection
-    never   the server waits for it, with all locks, until its own time-out"""
+    never   the server waits for it, with all locks: the connection stays open for it, silent"""
 
     def __init__(self, database, instead=None):
         self.to, self.instead = (database.address, database.port), instead or {}

@@ -83,9 +83,19 @@ class Postgres:
     def promote(self):
         self._run("pg_ctl", "promote", "-D", self.data, "-w")
 
+    def signal(self, number):
+        """To all its processes: each is a group of its own."""
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for pid in [self.process.pid, *map(int, children)]:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+
     def kill(self):
         """All of it at once, as when the machine is gone."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        self.signal(signal.SIGSTOP)
+        self.signal(signal.SIGKILL)
         self.process.wait()
         self.process = None
 
@@ -96,14 +106,14 @@ class Postgres:
         self.process = None
 
     def pause(self):
-        os.killpg(self.process.pid, signal.SIGSTOP)
+        self.signal(signal.SIGSTOP)
 
     def resume(self):
-        os.killpg(self.process.pid, signal.SIGCONT)
+        self.signal(signal.SIGCONT)
 
     def close(self):
         if self.process:
-            os.killpg(self.process.pid, signal.SIGCONT)
+            self.resume()
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait(30)
         if not os.environ.get("KEEP"):
