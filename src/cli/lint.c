@@ -14,7 +14,7 @@ static json_t *text_of(struct slice text)
     return value ? value : json_string("(not UTF-8)");
 }
 
-static json_t *describe(const struct prepared *prepared)
+static json_t *describe(const struct prepared *prepared, size_t messages)
 {
     const struct envelope *envelope = &prepared->envelope;
     json_t *recipients = json_array(), *rejected = json_array();
@@ -24,7 +24,7 @@ static json_t *describe(const struct prepared *prepared)
         json_array_append_new(rejected, json_pack("{s:o, s:s, s:I}", "text", text_of(envelope->rejected[i].text),
                                                   "reason", envelope->rejected[i].reason, "line",
                                                   (json_int_t)envelope->rejected[i].line));
-    return json_pack("{s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:b, s:b}", "ok", 1, "dialect", envelope->dialect,
+    return json_pack("{s:b, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:b, s:b}", "ok", 1, "messages", (json_int_t)messages, "dialect", envelope->dialect,
                      "sender", text_of(envelope->sender.text), "recipients", recipients, "rejected", rejected,
                      "repairs", text_of(prepared->facts.repairs), "message_id",
                      text_of(prepared->facts.message_id), "size", (json_int_t)prepared->content.size,
@@ -32,9 +32,11 @@ static json_t *describe(const struct prepared *prepared)
                      envelope->is_smtputf8 || prepared->facts.has_8bit_header);
 }
 
-static void print_words(const char *path, const struct prepared *prepared)
+static void print_words(const char *path, const struct prepared *prepared, size_t messages)
 {
     const struct envelope *envelope = &prepared->envelope;
+    if (messages > 1)
+        printf("%s: %zu messages, the first of them:\n", path, messages);
     printf("%s: fine (%s)\n  sender     <%.*s>\n", path, envelope->dialect, SLICE_FMT(envelope->sender.text));
     for (size_t i = 0; i < envelope->recipient_count; i++)
         printf("  recipient  <%.*s>\n", SLICE_FMT(envelope->recipients[i].address.text));
@@ -52,13 +54,13 @@ static bool lint_file(const struct config *config, const struct folder_conf *fol
     if (fd >= 0)
         close(fd);
     if (is_json) {
-        json_t *value = is_fine ? describe(&file.prepared) : json_pack("{s:b, s:s}", "ok", 0, "reason", file.error.text);
+        json_t *value = is_fine ? describe(&file.prepared, file.message_count) : json_pack("{s:b, s:s}", "ok", 0, "reason", file.error.text);
         (void)json_object_set_new(value, "file", text_of(slice_of(path)));
         (void)json_dumpf(value, stdout, JSON_COMPACT);
         (void)putchar('\n');
         json_decref(value);
     } else if (is_fine) {
-        print_words(path, &file.prepared);
+        print_words(path, &file.prepared, file.message_count);
     } else {
         printf("%s: refused: %s\n", path, file.error.text);
     }

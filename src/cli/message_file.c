@@ -3,11 +3,31 @@
 #include "cli/command.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "pickup/mbox.h"
 #include "pickup/place.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* As intake takes an mbox apart. */
+static bool prepare_parts(const struct config *config, struct message_file *file)
+{
+    struct mbox_message *messages;
+    struct prepared other;
+    if (!mbox_split(&file->arena, buf_slice(&file->bytes), &messages, &file->message_count, &file->error))
+        return false;
+    file->about.dialect = "mbox";
+    for (size_t i = 0; i < file->message_count; i++) {
+        struct prepared *prepared = i ? &other : &file->prepared;
+        enum content_result result = prepare_message(&file->arena, config, messages[i].text, &file->about, prepared, &file->error);
+        if (i)
+            buf_finish(&other.content);
+        if (result != CONTENT_DONE)
+            return error_prefix(&file->error, "mbox, message %zu, from line %zu on", i + 1, messages[i].line);
+    }
+    return true;
+}
 
 bool message_file_prepare(const struct config *config, const struct folder_conf *folder, const struct signer *signer, int fd,
                           const char *path, uint64_t id, struct message_file *ret_file)
@@ -24,6 +44,10 @@ bool message_file_prepare(const struct config *config, const struct folder_conf 
         .name = slice_of(slash ? slash + 1 : path), .owner = slice_of(file->owner.name), .id = id, .time_ms = now_ms,
         .zone_s = clock_zone_s(now_ms), .signer = signer, .folder = folder, .file_owner = owner_for_rules(&file->owner),
     };
+    int dialect = folder && folder->dialect >= 0 ? folder->dialect : config->pickup.dialect;
+    file->message_count = 1;
+    if (file->is_read && mbox_is(file->about.name, dialect, buf_slice(&file->bytes)))
+        return prepare_parts(config, file);
     return file->is_read
            && prepare_message(&file->arena, config, buf_slice(&file->bytes), &file->about, &file->prepared, &file->error) == CONTENT_DONE;
 }

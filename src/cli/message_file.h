@@ -10,7 +10,8 @@ struct message_file {
     struct buf bytes;
     struct owner owner;
     struct prepare_about about;
-    struct prepared prepared;
+    struct prepared prepared;  /* of an mbox the first of its messages; all were looked at */
+    size_t message_count;
     bool is_read;              /* false: it could not be read */
     struct error error;        /* when not fine */
 };

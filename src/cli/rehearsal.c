@@ -375,7 +375,10 @@ json_t *rehearsal_run(const struct rehearsal_parts *parts, int fd, const char *n
     struct message_file file;
     struct rehearsal r = {.parts = parts, .badmail.fd = -1, .outcomes = json_object()};
     json_t *json = NULL;
-    if (message_file_prepare(parts->config, parts->folder, parts->signer, fd, name, ids_next(&r.ids, clock_wall_ms()), &file))
+    bool is_fine = message_file_prepare(parts->config, parts->folder, parts->signer, fd, name, ids_next(&r.ids, clock_wall_ms()), &file);
+    if (is_fine && file.message_count > 1)
+        (void)error_set(error, "an mbox of %zu messages: rehearse them one by one", file.message_count);
+    else if (is_fine)
         json = run_it(&r, &file, error);
     else if (!file.is_read)
         (void)error_set(error, "%s", file.error.text);

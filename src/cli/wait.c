@@ -1,5 +1,5 @@
 /* mailroot wait NAME: until a pickup file has its outcome; the exit code says which.
- *   0 every recipient delivered    69 one of them failed, or the file was refused    75 still under way at the end */
+ *   0 every recipient delivered, or taken before (duplicate)    69 one of them failed, or the file was refused    75 still under way at the end */
 #include "cli/command.h"
 #include "outcome/history.h"
 #include "config/value.h"
@@ -17,29 +17,48 @@ enum { LOOK_AGAIN_MS = 1000 };
 struct outcome {
     const char *name;
     char id[40];
-    bool is_done, is_refused, is_failed, is_deferred;
+    bool is_done, is_refused, is_failed, is_deferred, is_duplicate;
+    unsigned open;       /* messages of the file that are under way */
     char words[512];
 };
 
-/* The last file of that name counts: each "taken" starts anew. */
+/* NAME, or a message of an mbox called so: its number, "NAME#2"; 0: something else. */
+static uint64_t number_of(const char *pickup, const char *name)
+{
+    uint64_t number;
+    size_t size = strlen(name);
+    if (strncmp(pickup, name, size) != 0)
+        return 0;
+    if (pickup[size] == '\0')
+        return 1;
+    return pickup[size] == '#' && slice_to_u64(slice_of(pickup + size + 1), &number) ? number : 0;
+}
+
+/* The last file of that name counts: each first "taken" starts anew. All messages of a file are taken before one is done. */
 static bool on_event(void *arg, const json_t *event)
 {
     struct outcome *outcome = arg;
     const char *kind = history_text(event, "event");
-    if (strcmp(history_text(event, "pickup"), outcome->name) != 0)
+    uint64_t number = number_of(history_text(event, "pickup"), outcome->name);
+    bool is_duplicate = strcmp(kind, "duplicate") == 0, is_taken = strcmp(kind, "taken") == 0;
+    if (number == 0)
         return true;
-    if (strcmp(kind, "taken") == 0 || strcmp(kind, "refused") == 0) {
+    if (number == 1 && (is_taken || is_duplicate || strcmp(kind, "refused") == 0)) {
         const char *name = outcome->name;
         *outcome = (struct outcome){.name = name};
         (void)snprintf(outcome->id, sizeof outcome->id, "%s", history_text(event, "id"));
     }
+    outcome->open += is_taken;
     bool is_failure = strcmp(kind, "bounced") == 0 || strcmp(kind, "expired") == 0 || strcmp(kind, "rejected") == 0;
     outcome->is_failed = outcome->is_failed || is_failure;
     outcome->is_deferred = strcmp(kind, "deferred") == 0 || strcmp(kind, "unknown") == 0;
     if (strcmp(kind, "refused") == 0)
         outcome->is_refused = outcome->is_done = true;
-    if (strcmp(kind, "done") == 0)
-        outcome->is_done = true;
+    if (strcmp(kind, "done") == 0 && outcome->open)
+        outcome->open--;
+    outcome->is_duplicate = outcome->is_duplicate || is_duplicate;
+    if (strcmp(kind, "done") == 0 || is_duplicate)
+        outcome->is_done = outcome->open == 0;
     if (is_failure || outcome->is_deferred || outcome->is_refused)
         (void)snprintf(outcome->words, sizeof outcome->words, "%s %s%s", kind, history_text(event, "reply"),
                        history_text(event, "reason"));
@@ -51,6 +70,7 @@ static int tell(const struct outcome *outcome, bool is_json)
     const char *what = !outcome->is_done                          ? outcome->id[0] ? "deferred" : "unknown"
                        : outcome->is_refused                      ? "refused"
                        : outcome->is_failed                       ? "failed"
+                       : outcome->is_duplicate                    ? "duplicate"
                                                                   : "delivered";
     if (is_json) {
         json_t *json = json_pack("{s:s, s:s, s:s, s:s}", "pickup", outcome->name, "id", outcome->id, "outcome", what,

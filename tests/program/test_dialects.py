@@ -162,6 +162,11 @@ def test_an_mbox_of_several_messages_is_taken_apart(relay_to, make_server):
     assert sorted(one.recipients[0] for one in server.transactions) == ["one@x.test", "two@x.test"]
     assert [(event["pickup"], event["dialect"]) for event in relay.events("taken")] == [("batch.mbox#1", "mbox"), ("batch.mbox#2", "mbox")]
     assert sorted(path.name for path in (relay.root / "Receipts").iterdir()) == ["batch.mbox#1.json", "batch.mbox#2.json"]
+    assert relay.run("wait", "batch.mbox", check=0).stdout == b"batch.mbox: delivered\n"
+    path = relay.base / "lint.mbox"
+    path.write_text(MBOX)
+    assert relay.run("lint", "--json", path, check=0, json_out=True)["messages"] == 2
+    assert b"an mbox of 2 messages" in relay.run("rehearse", path).stderr
     traced = relay.run("trace", "batch.mbox", check=0).stdout.decode()
     assert traced.count("delivered") == 2
 
