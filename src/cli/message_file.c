@@ -14,7 +14,7 @@
 static bool prepare_parts(const struct config *config, struct message_file *file)
 {
     struct mbox_message *messages;
-    struct prepared other;
+    struct prepared other = {0};
     if (!mbox_split(&file->arena, buf_slice(&file->bytes), &messages, &file->message_count, &file->error))
         return false;
     file->about.dialect = "mbox";
