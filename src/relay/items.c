@@ -37,10 +37,9 @@ bool item_holds(const struct item *item, const struct store_recipient *row)
 
 static void on_route(void *arg, struct route *route)
 {
-    struct lookup *lookup = arg;
+    const struct lookup *lookup = arg;
     struct item *item = lookup->item;
     unsigned recipient = lookup->recipient;
-    free(lookup);
     if (item->is_stale || item->relay->finished) {
         item_release(item, 1); /* still due in the queue */
         return;
@@ -111,13 +110,12 @@ void item_start(struct relay *relay, struct queued *queued)
         item->is_counted = true;
     }
     HASH_ADD(hh, relay->items, id, sizeof item->id, item);
+    item->lookups = mem_alloc(queued->recipient_count * sizeof *item->lookups);
     for (size_t i = 0; i < queued->recipient_count; i++) {
         if (is_suppressed(item, (unsigned)i) || is_too_late(item, (unsigned)i))
             continue;
-        struct lookup *lookup = mem_alloc(sizeof *lookup);
-        *lookup = (struct lookup){item, (unsigned)i};
-        route_lookup(relay->router, queued->recipients[i].domain, queued->recipients[i].route, on_route,
-                     lookup);
+        item->lookups[i] = (struct lookup){item, (unsigned)i};
+        route_lookup(relay->router, queued->recipients[i].domain, queued->recipients[i].route, on_route, &item->lookups[i]);
     }
     item_release(item, 1);
 }
@@ -138,6 +136,7 @@ void item_destroy(struct item *item)
         relay_reload(relay, item->id);
     arena_finish(&item->arena);
     queued_destroy(&item->queued);
+    free(item->lookups);
     free(item);
     if (relay->is_behind)
         relay_soon(relay);

@@ -35,6 +35,7 @@ enum { TRIED_MAX = 64, WINDOW_START = 5, STRIKES_MAX = 3, HOST_REST_MS = 60 * 10
        PACE_HOLD_MS = 60 * 1000 };
 
 struct event;
+struct lookup;
 struct site;
 struct settle;
 struct connection;
@@ -62,6 +63,7 @@ struct item {                  /* a message with recipients that are due */
     struct arena fetched;      /* content that a fetch brought */
     struct fetch *fetch;       /* under way, or NULL */
     struct arena arena;        /* content read from the store, failures of jobs */
+    struct lookup *lookups;    /* one a recipient, while its route is asked for */
     size_t open_count;         /* recipients without a committed outcome */
     struct settle *settle;     /* outcomes without a connection, gathered until the loop comes round */
     struct item *next_settling;
