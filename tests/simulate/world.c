@@ -34,11 +34,11 @@ static const char *const moods[] = {
     "connect = \"421 4.7.0 Too many connections from your address\"", "mail = \"421 4.7.28 Unusual rate of mail from your address\"",
 };
 
-static void put_during(struct buf *out, struct dice *dice, const char *what)
+static void put_during(struct buf *out, struct dice *dice, const char *what, bool is_always)
 {
     int from_m = dice_roll(dice, 0, DAY_M), length_m = dice_roll(dice, 0, 1) ? dice_roll(dice, 5, 60) : dice_roll(dice, 60, 600);
     buf_printf(out, "    during \"%dm to %dm\" { %s; chance = %d }\n", from_m, from_m + length_m, what,
-               dice_roll(dice, 0, 2) ? dice_roll(dice, 5, 60) : 100);
+               dice_roll(dice, 0, 2) && !is_always ? dice_roll(dice, 5, 60) : 100);
 }
 
 static void put_host(struct buf *out, struct dice *dice, size_t domain, size_t number)
@@ -55,7 +55,7 @@ static void put_host(struct buf *out, struct dice *dice, size_t domain, size_t n
     if (dice_roll(dice, 0, 5) == 0)
         buf_printf(out, "    address = \"2001:db8::%zu:%zu, 192.0.2.%zu\"\n", domain + 1, number, 100 + 10 * domain + number);
     for (int i = dice_roll(dice, 0, 4); i > 0; i--)
-        put_during(out, dice, moods[dice_roll(dice, 0, (int)COUNT_OF(moods) - 1)]);
+        put_during(out, dice, moods[dice_roll(dice, 0, (int)COUNT_OF(moods) - 1)], false);
     buf_append_text(out, "}\n");
 }
 
@@ -84,7 +84,7 @@ static void put_domain(struct world *world, struct dice *dice, size_t domain)
         buf_append_text(out, "\"\n");
     }
     for (int i = dice_roll(dice, 0, 5) == 0 ? dice_roll(dice, 1, 2) : 0; i > 0; i--)
-        put_during(out, dice, faults[dice_roll(dice, 0, (int)COUNT_OF(faults) - 1)]);
+        put_during(out, dice, faults[dice_roll(dice, 0, (int)COUNT_OF(faults) - 1)], false);
     buf_append_text(out, "}\n");
     for (size_t i = 0; own == domain && i < world->domains[domain].host_count; i++)
         put_host(out, dice, domain, i);
@@ -129,7 +129,8 @@ void world_make(uint64_t seed, struct world *ret_world)
         put_domain(ret_world, &dice, i);
     if (dice_roll(&dice, 0, 4) == 0) {
         buf_append_text(out, "dns {\n");
-        put_during(out, &dice, dice_roll(&dice, 0, 1) ? "answer = silent" : "answer = servfail");
+        /* All of it: half of a host's addresses would be a site of its own (route.h N9), and so have connections of its own. */
+        put_during(out, &dice, dice_roll(&dice, 0, 1) ? "answer = silent" : "answer = servfail", true);
         buf_append_text(out, "}\n");
     }
     size_t sends = (size_t)dice_roll(&dice, 5, 25);
