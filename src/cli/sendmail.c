@@ -91,7 +91,7 @@ static struct slice user_name(struct arena *arena)
 /* RET and ENVID stand in the line that names the sender: the one whom the relay would find. */
 static struct slice sender_of(struct arena *arena, const struct config *config, struct slice message)
 {
-    struct header_limits limits = {config->limits.header_size, (size_t)config->limits.header_count};
+    struct header_limits limits = {config->limits.header_size, (size_t)config->limits.header_count, (size_t)config->limits.recipients};
     struct header header;
     struct address_list list;
     struct error error;

@@ -1,6 +1,6 @@
 #include "message/header.h"
 
-enum { FIELDS_FIRST = 32 };
+enum { FIELDS_FIRST = 32, RECEIVER_LINE_MAX = 4096 };
 
 struct scan {
     struct arena *arena;
@@ -11,6 +11,8 @@ struct scan {
     size_t at;   /* offset of the next line */
     size_t line; /* its number */
     struct error *error;
+    size_t receivers, receivers_size; /* not counted: X-Receiver fields, their octets */
+    bool is_receiver; /* the latest field is one of them */
 };
 
 static size_t line_end(const struct scan *scan, size_t from)
@@ -53,10 +55,23 @@ static bool refuse_encoding(struct scan *scan)
     return true;
 }
 
+/* One more X-Receiver field that isn't counted. */
+static bool is_receiver(const struct scan *scan, struct slice line)
+{
+    return scan->receivers < scan->limits->receivers_max && slice_starts_nocase(line, SLICE("X-Receiver:"));
+}
+
+static bool is_of_receiver(const struct scan *scan, struct slice line)
+{
+    return is_receiver(scan, line) || (scan->is_receiver && line.size && (line.data[0] == ' ' || line.data[0] == '\t'));
+}
+
 static bool add_field(struct scan *scan, struct slice line, size_t size, size_t colon)
 {
     struct header *header = scan->header;
-    if (header->count >= scan->limits->count_max)
+    scan->is_receiver = is_receiver(scan, line);
+    scan->receivers += scan->is_receiver;
+    if (header->count - scan->receivers >= scan->limits->count_max && !scan->is_receiver)
         return error_set(scan->error, "line %zu: header too large: more than %zu fields", scan->line,
                          scan->limits->count_max);
     if (header->count == scan->capacity) {
@@ -142,7 +157,7 @@ bool header_scan(struct arena *arena, struct slice file, const struct header_lim
                  struct header *ret_header, struct error *error)
 {
     struct header header = {0};
-    struct scan scan = {arena, file, limits, &header, 0, 0, 1, error};
+    struct scan scan = {.arena = arena, .file = file, .limits = limits, .header = &header, .line = 1, .error = error};
 
     if (!refuse_encoding(&scan))
         return false;
@@ -150,12 +165,13 @@ bool header_scan(struct arena *arena, struct slice file, const struct header_lim
         return error_set(error, "line 1: nothing but blank lines where a header was expected");
     while (scan.at < file.size) {
         /* A line is looked for in what the limit leaves, so that 100 MB without a line end cost nothing. */
-        scan.file.size = file.size < limits->size_max + 1 ? file.size : limits->size_max + 1;
+        size_t room = limits->size_max + scan.receivers_size + (is_of_receiver(&scan, slice_from(file, scan.at)) ? RECEIVER_LINE_MAX : 0);
+        scan.file.size = file.size < room + 1 ? file.size : room + 1;
         if (scan.at >= scan.file.size)
             return error_set(error, "line %zu: header too large: over %zu octets", scan.line,
                              limits->size_max);
         size_t end = line_end(&scan, scan.at);
-        if (end > limits->size_max)
+        if (end > room)
             return error_set(error, "line %zu: header too large: over %zu octets", scan.line,
                              limits->size_max);
         struct slice line = slice_make(file.data + scan.at, end - scan.at);
@@ -166,6 +182,8 @@ bool header_scan(struct arena *arena, struct slice file, const struct header_lim
             return false;
         if (step == STEP_END)
             break;
+        if (scan.is_receiver)
+            scan.receivers_size += line.size;
         scan.at = end;
         scan.line++;
     }

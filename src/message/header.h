@@ -33,8 +33,9 @@ struct header {
 };
 
 struct header_limits {
-    size_t size_max;  /* octets of the whole section */
-    size_t count_max; /* fields */
+    size_t size_max;      /* octets of the whole section */
+    size_t count_max;     /* fields */
+    size_t receivers_max; /* X-Receiver fields, which are envelope: so many of them count for neither of the others */
 };
 
 /* False with a reason (line and what was expected) for: nothing but blank lines, leading blank line, UTF-16

@@ -99,12 +99,30 @@ static void names_match_without_case_and_values_unfold(void **state)
     arena_finish(&arena);
 }
 
+static void receivers_are_no_part_of_what_is_limited(void **state)
+{
+    static const char fields[] = "X-Receiver: <anna@example.com>\r\nA: 1\r\nX-RECEIVER: <ben@example.com>\r\n NOTIFY=NEVER\r\nB: 2\r\n\r\n";
+    static const struct header_limits all = {14, 2, 2}, fewer = {1000, 2, 1}, smaller = {13, 2, 2};
+    struct arena arena = {0};
+    struct header header;
+    struct error error;
+    (void)state;
+    assert_true(header_scan(&arena, slice_of(fields), &all, &header, &error));
+    assert_int_equal(header.count, 4);
+    assert_false(header_scan(&arena, slice_of(fields), &fewer, &header, &error));
+    assert_non_null(strstr(error.text, "line 5: header too large: more than 2 fields"));
+    assert_false(header_scan(&arena, slice_of(fields), &smaller, &header, &error));
+    assert_non_null(strstr(error.text, "over 13 octets"));
+    arena_finish(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fields_cover_every_octet_before_the_body),
         cmocka_unit_test(what_is_no_header_is_refused_with_the_line),
         cmocka_unit_test(header_over_a_limit_is_refused_and_at_it_taken),
+        cmocka_unit_test(receivers_are_no_part_of_what_is_limited),
         cmocka_unit_test(names_match_without_case_and_values_unfold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -207,7 +207,7 @@ static void find_once(struct arena *arena, const struct config *config, const st
 static bool read_envelope(struct arena *arena, const struct config *config, struct slice *file, const struct prepare_about *about,
                           struct prepared *prepared, struct error *error)
 {
-    struct header_limits limits = {config->limits.header_size, (size_t)config->limits.header_count};
+    struct header_limits limits = {config->limits.header_size, (size_t)config->limits.header_count, (size_t)config->limits.recipients};
     struct envelope_options options;
     const struct folder_conf *folder = about->folder;
     int dialect = folder && folder->dialect >= 0 ? folder->dialect : config->pickup.dialect;

@@ -46,6 +46,15 @@ def test_a_bad_file_goes_to_badmail_and_the_next_one_is_delivered(relay_to, make
     assert not relay.waiting()
 
 
+def test_as_many_receivers_as_limits_allow_are_no_header_too_large(relay_to, make_aio):
+    sink = make_aio()
+    relay = relay_to(sink)
+    receivers = "".join(f"X-Receiver: <{'u' * 50}{number}@ours.test>\r\n" for number in range(5000))
+    relay.drop("many.eml", b"X-Sender: <a@x.test>\r\n" + receivers.encode() + GOOD)
+    relay.wait_event("done", 40, pickup="many.eml")
+    assert len(relay.events("delivered")) == 5000
+
+
 def test_pitfall_47_what_is_no_plain_file_is_refused_or_left(relay_to, make_server):
     server = make_server()
     relay = relay_to(server, start=False)
