@@ -164,7 +164,7 @@ ONE = ("peers", "protections", "sharpness", "simulation_sharpness", "million")  
 def write(path, folder):
     text = HEAD
     for name, (title, body) in SECTIONS.items():
-        found = results.passes(folder, name)
+        found = results.passes(folder, name)[-1 if name in ONE else 0:]
         if found:
             counted = found[-1]["counts"] if name in ONE else results.total(found)
             text += f"\n## {title}\n{body(counted)}\nFrom {results.of(found)}. {findings_text(found)}"
