@@ -25,6 +25,7 @@ struct unbound {
     struct event_base *base;
     const struct config *config;
     struct ub_ctx *context;
+    struct ub_ctx *outrun;        /* the one that validated (V3); nobody hears it any more */
     struct event *readable;
     struct timer *timer, *soon;
     struct question *questions;   /* by id */
@@ -145,7 +146,9 @@ static bool open_context(struct unbound *unbound, struct error *error)
         close_context(context, readable);
         return error_set(error, "DNS: can't watch libunbound");
     }
-    close_context(unbound->context, unbound->readable);
+    if (unbound->readable)
+        event_free(unbound->readable);
+    unbound->outrun = unbound->context; /* its thread is waited for when it is deleted: not while mail waits. There is one at most */
     unbound->context = context;
     unbound->readable = readable;
     unbound->is_validating = dns_is_validating(unbound->config);
@@ -282,6 +285,7 @@ void unbound_destroy(struct unbound **unbound)
     if (!u)
         return;
     close_context(u->context, u->readable); /* no callback behind this */
+    close_context(u->outrun, NULL);
     HASH_ITER(hh, u->questions, question, next)
         question_free(question);
     timer_free(&u->timer);
