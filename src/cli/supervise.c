@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PAUSE_MAX_S = 60, ROLES_MAX = 8 };
+enum { PAUSE_MAX_S = 60, ROLES_MAX = 8, STUCK_MS = 10 * 1000 };
 
 struct child {
     const struct role *role;
@@ -27,7 +27,9 @@ struct supervisor {
     struct child children[ROLES_MAX];
     size_t count;
     sigset_t watched, outside; /* what is waited for; the mask that children get back */
+    int64_t shutdown_ms;       /* as the config has it */
     bool is_ending;
+    int64_t kill_at_ms;        /* V5; monotonic */
     int exit_code;
 };
 
@@ -61,10 +63,26 @@ static void tell_all(const struct supervisor *supervisor, int number)
 
 static void end(struct supervisor *supervisor, int exit_code)
 {
-    if (!supervisor->is_ending)
+    if (!supervisor->is_ending) {
         supervisor->exit_code = exit_code;
+        supervisor->kill_at_ms = clock_mono_ms() + supervisor->shutdown_ms + STUCK_MS;
+    }
     supervisor->is_ending = true;
     tell_all(supervisor, SIGTERM);
+}
+
+/* V5: milliseconds until that has to be. */
+static int64_t kill_stuck(struct supervisor *supervisor)
+{
+    int64_t left_ms = supervisor->kill_at_ms - clock_mono_ms();
+    if (left_ms > 0)
+        return left_ms;
+    for (size_t i = 0; i < supervisor->count; i++)
+        if (supervisor->children[i].pid > 0)
+            (void)command_fail("run", 0, "the %s does not end: killed, its mail is in the queue", supervisor->children[i].role->name);
+    tell_all(supervisor, SIGKILL);
+    supervisor->kill_at_ms += STUCK_MS;
+    return STUCK_MS;
 }
 
 /* The config as it is now; NULL, and said, if it can't be read. */
@@ -86,6 +104,7 @@ static bool is_wanted(const struct role *role, const struct config *config)
 
 static void choose_roles(struct supervisor *supervisor, const struct config *config)
 {
+    supervisor->shutdown_ms = config->shutdown_ms;
     for (size_t i = 0; i < supervisor->count; i++) {
         struct child *child = &supervisor->children[i];
         if (!is_wanted(child->role, config))
@@ -238,6 +257,8 @@ int supervise(const struct role *roles, const struct command_options *options)
         int64_t next_ms = start_due(&supervisor);
         if (supervisor.is_ending && !is_any_alive(&supervisor))
             return supervisor.exit_code;
+        if (supervisor.is_ending)
+            next_ms = kill_stuck(&supervisor);
         struct timespec wait = {next_ms / 1000, next_ms % 1000 * 1000000};
         int number = next_ms < 0 ? sigwaitinfo(&supervisor.watched, NULL)
                                  : sigtimedwait(&supervisor.watched, NULL, &wait);

@@ -10,6 +10,7 @@
  *     does a reason of that kind from any other role: half of what was asked for is not a service. What had been up and
  *     can't come up again is tried again all the same: a full disk, no descriptors or no memory look like such a reason
  * V4  no role outlives the supervisor (PR_SET_PDEATHSIG)
+ * V5  a role that has not ended ten seconds after shutdown_timeout is killed, which costs no mail; the exit code tells
  * A role's main runs as whoever started the program: it binds its sockets, then calls identity_become() (cli/identity.h). */
 #ifndef MR_CLI_SUPERVISE_H
 #define MR_CLI_SUPERVISE_H

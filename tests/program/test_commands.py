@@ -1,6 +1,7 @@
 """The commands beside a running relay: queue, trace, wait, route, send, sendmail, receipts, signals."""
 import json
 import os
+import pathlib
 import pty
 import re
 import signal
@@ -226,6 +227,17 @@ def test_sigterm_cuts_a_server_that_hangs(relay_to, make_server):
     relay.wait_event("connected")
     relay.stop()
     assert relay.run("queue", "list", "--json", check=0).stdout.count(b"h.eml") == 1
+
+
+def test_what_does_not_end_is_killed(relay_to, make_server):
+    relay = relay_to(make_server(), {"shutdown_timeout": "100ms"})
+    for child in pathlib.Path(f"/proc/{relay.pid}/task/{relay.pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGSTOP)
+    process, relay.process = relay.process, None
+    process.terminate()
+    assert process.wait(30) == 128 + signal.SIGKILL
+    relay.start()
+    relay.send("next.eml", mail.message())
 
 
 def test_sighup_takes_the_new_config_and_refuses_a_bad_one(relay_to, make_server):
