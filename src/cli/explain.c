@@ -5,7 +5,7 @@
  * now, which limits bind there, and its trace. */
 #include "cli/command.h"
 
-#include "cli/place.h"
+#include "cli/queue_place.h"
 #include "config/replies.h"
 #include "os/clock.h"
 #include "os/control.h"
@@ -226,13 +226,13 @@ static json_t *ask_paced(const struct config *config)
 /* Messages in the queue with that id, pickup name, Message-ID or recipient; how many. Then the way to their domains. */
 static size_t explain_queued(const struct config *config, const char *what, bool with_ways)
 {
-    struct place place;
+    struct queue_place place;
     struct store *store;
     struct error error;
     uint64_t id;
     struct explaining explaining = {.config = config};
-    if (!place_find(config, &place, &error) || !store_open_at(&place.store, STORE_READER, &store, &error)) {
-        place_forget(&place);
+    if (!queue_place_find(config, &place, &error) || !store_open_at(&place.store, STORE_READER, &store, &error)) {
+        queue_place_forget(&place);
         return 0; /* no queue yet */
     }
     struct store_filter filters[4] = {FILTER_ALL, FILTER_ALL, FILTER_ALL, FILTER_ALL};
@@ -248,7 +248,7 @@ static size_t explain_queued(const struct config *config, const char *what, bool
         if (!store_select(store, &filters[i], print_message, &explaining, &error))
             (void)command_fail("explain", 0, "%s", error.text);
     store_close(&store);
-    place_forget(&place);
+    queue_place_forget(&place);
     json_decref(explaining.paced);
     for (size_t i = 0; i < explaining.domain_count; i++) {
         if (with_ways)

@@ -353,9 +353,9 @@ int command_queue(int argc, char **argv)
         (void)snprintf(request.control_path, sizeof request.control_path, "%s/control.sock",
                        config->root);
         request.queue_dir = request.place.dir;
-        code = place_find(config, &request.place, &error) ? request_run(&request)
+        code = queue_place_find(config, &request.place, &error) ? request_run(&request)
                                                            : command_fail("queue", EX_CONFIG, "%s", error.text);
-        place_forget(&request.place);
+        queue_place_forget(&request.place);
         config_destroy(&config);
     }
     arena_finish(&request.arena);

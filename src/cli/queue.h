@@ -10,13 +10,13 @@
 #define MR_CLI_QUEUE_H
 
 #include "cli/command.h"
-#include "cli/place.h"
+#include "cli/queue_place.h"
 #include "store/filter.h"
 
 struct queue_request {
     const char *verb;
     const struct config *config;
-    struct place place;         /* its dir: queue_dir */
+    struct queue_place place;         /* its dir: queue_dir */
     const char *queue_dir;
     char control_path[4096];
     struct store_filter filter; /* now_ms is set */

@@ -4,7 +4,7 @@
 #include "cli/command.h"
 #include "cli/confine.h"
 #include "cli/identity.h"
-#include "cli/place.h"
+#include "cli/queue_place.h"
 #include "cli/run_hooks.h"
 #include "cli/run_pam.h"
 #include "cli/run_rehearse.h"
@@ -47,7 +47,7 @@ struct run {
     struct secrets *secrets;
     struct tls *tls;
     struct post *post;
-    struct place place;
+    struct queue_place place;
     struct node *node;          /* NULL: the queue is ours alone */
     struct writer *writer;
     struct relay *relay;
@@ -361,7 +361,7 @@ static int relay_main(const struct command_options *options)
     link_leave(&options->pam_link);
     identity_raise_limits();
     bool has_secrets = open_secrets(&run, &error); /* while it may still read what is root's alone */
-    if (!has_secrets || !place_find(run.config, &run.place, &error)
+    if (!has_secrets || !queue_place_find(run.config, &run.place, &error)
         || !identity_make_folders(run.config, &error) || !identity_become(run.config, &error)
         || !confine_relay(run.config, &error) || !start_all(&run, &error)) {
         /* A database that is away is no mistake of the config's: the supervisor tries again. */
@@ -376,7 +376,7 @@ static int relay_main(const struct command_options *options)
     stop_all(&run);
     signer_close(&run.signer);
     secrets_close(&run.secrets);
-    place_forget(&run.place);
+    queue_place_forget(&run.place);
     tls_close(&run.tls);
     config_destroy(&run.config);
     return run.exit_code;

@@ -1,4 +1,4 @@
-#include "cli/place.h"
+#include "cli/queue_place.h"
 #include "cli/queue.h"
 #include "os/clock.h"
 #include "os/control.h"
@@ -38,15 +38,15 @@ static json_t *queue_totals(const struct config *config, struct error *error)
     struct store *store;
     struct store_totals totals;
     int64_t now_ms = clock_wall_ms();
-    struct place place;
+    struct queue_place place;
     json_t *nodes = NULL;
-    if (!place_find(config, &place, error) || !store_open_at(&place.store, STORE_READER, &store, error)) {
-        place_forget(&place);
+    if (!queue_place_find(config, &place, error) || !store_open_at(&place.store, STORE_READER, &store, error)) {
+        queue_place_forget(&place);
         return NULL;
     }
     bool is_done = store_totals(store, now_ms, &totals, error) && describe_nodes(store, &nodes, error);
     store_close(&store);
-    place_forget(&place);
+    queue_place_forget(&place);
     if (!is_done)
         return NULL;
     struct buf age = {0};

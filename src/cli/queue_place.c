@@ -1,13 +1,13 @@
-#include "cli/place.h"
+#include "cli/queue_place.h"
 
 #include "config/secrets.h"
 
 #include <stdio.h>
 
-bool place_find(const struct config *config, struct place *ret_place, struct error *error)
+bool queue_place_find(const struct config *config, struct queue_place *ret_place, struct error *error)
 {
-    struct place *place = ret_place;
-    *place = (struct place){0};
+    struct queue_place *place = ret_place;
+    *place = (struct queue_place){0};
     if ((size_t)snprintf(place->dir, sizeof place->dir, "%s/Queue", config->root) >= sizeof place->dir)
         return error_set(error, "%s: path too long", config->root);
     if (config->store && config->cluster.password_file) {
@@ -20,8 +20,8 @@ bool place_find(const struct config *config, struct place *ret_place, struct err
     return true;
 }
 
-void place_forget(struct place *place)
+void queue_place_forget(struct queue_place *place)
 {
     secret_free(place->password);
-    *place = (struct place){0};
+    *place = (struct queue_place){0};
 }
