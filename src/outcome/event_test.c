@@ -95,7 +95,7 @@ static void V1_keys_and_their_order(void **state)
         "\"dialect\":\"iis\",\"repairs\":\"date\",\"mx\":\"mx.d\",\"ip\":\"192.0.2.1:25\","
         "\"tls\":\"TLSv1.3\",\"stage\":\"rcpt\",\"code\":451,\"status\":\"4.7.1\","
         "\"reply\":\"451 later\",\"reason\":\"r\",\"note\":\"n\",\"attempt\":2,"
-        "\"next\":\"2026-11-24T04:18:00.000Z\",\"size\":10,\"recipients\":3,\"delay_ms\":0,"
+        "\"next\":\"2026-11-24T04:18:00.000Z\",\"size\":10,\"recipients\":3,\"age_ms\":2,\"delay_ms\":0,"
         "\"connect_ms\":5,\"transaction_ms\":6}\n";
     struct world *world = *state;
     struct event_log *log = open_log(world, "log", 0);
@@ -107,7 +107,7 @@ static void V1_keys_and_their_order(void **state)
         .stage = SLICE("rcpt"), .status = SLICE("4.7.1"), .reply = SLICE("451 later"),
         .reason = SLICE("r"), .note = SLICE("n"), .code = 451, .attempt = 2,
         .next_ms = INT64_C(1795493880000), .size = 10, .recipients = 3, .delay_ms = 0,
-        .connect_ms = 5, .transaction_ms = 6,
+        .connect_ms = 5, .transaction_ms = 6, .age_ms = 2,
     };
     event_put(log, &event);
     event_log_close(&log);
