@@ -30,6 +30,7 @@ def drop_for(relay, name, *recipients):
     lines = "".join(f"X-Receiver: <{to}>\r\n" for to in recipients)
     relay.drop(name, b"X-Sender: <a@x.test>\r\n" + lines.encode() + mail.message(to="all@x.test"))
     relay.wait_event("taken", pickup=name)
+    wait_until(lambda: not relay.claims(), 10, what="the commit")
 
 
 def test_mail_waits_until_its_host_asks(make_waiting):

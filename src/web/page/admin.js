@@ -43,7 +43,11 @@ async function attempt(work) {
   }
 }
 
+let decide = null; // of the question that is open
+
+// The answer is what was pressed, not the dialog's `close`, which comes later: by then the next question may be open.
 function confirmed(title, text, yes, label) {
+  if (decide) decide(null);
   $('ask-title').textContent = title;
   $('ask-text').textContent = text;
   $('ask-yes').textContent = yes;
@@ -51,12 +55,23 @@ function confirmed(title, text, yes, label) {
   $('ask-label').textContent = label || '';
   $('ask-value').value = '';
   $('ask-value').required = Boolean(label);
-  $('ask').returnValue = 'no';
   $('ask').showModal();
   return new Promise((done) => {
-    $('ask').addEventListener('close', () => done($('ask').returnValue === 'yes' ? (label ? $('ask-value').value : true) : null), { once: true });
+    decide = (value) => {
+      decide = null;
+      $('ask').close();
+      done(value);
+    };
   });
 }
+
+$('ask-no').addEventListener('click', () => decide && decide(null));
+$('ask').addEventListener('cancel', () => decide && decide(null));
+$('ask').addEventListener('close', () => decide && !$('ask').open && decide(null));
+$('ask').firstElementChild.addEventListener('submit', (event) => {
+  event.preventDefault();
+  if (decide) decide($('ask-field').hidden || $('ask-value').value);
+});
 
 // ---- words for figures ----
 
