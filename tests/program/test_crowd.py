@@ -80,10 +80,13 @@ def test_status_is_told_while_the_whole_queue_is_read(crowded, walks):
 def test_a_walk_under_way_does_not_hold_up_the_end(crowded, walks):
     """SIGTERM cuts the first walk short and those that wait; each asker is told, or sees its connection closed."""
     crowded.stop()
-    for client in walks:
-        end = client.recv(1 << 16)
-        assert end == b"" or json.loads(end)["ok"] is False
     crowded.start()
+    for client in walks:
+        try:
+            end = client.recv(1 << 16)
+        except ConnectionResetError:  # its question had not been read yet
+            end = b""
+        assert end == b"" or json.loads(end)["ok"] is False
 
 
 def test_all_pages_of_a_listing_are_the_whole_queue_once(crowded):
