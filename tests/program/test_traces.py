@@ -140,7 +140,7 @@ def test_deferred_messages_keep_their_trace_over_restarts(relay_to, make_server,
     for name in ("joined.eml", "own.eml"):
         message = collector.wait_span(name="message", mailroot__pickup=name)
         take, = {span.id: span for span in collector.spans(name="take", mailroot__pickup=name)}.values()
-        assert take.trace == message.trace and take.begin == message.begin and take.parent == message.id
+        assert take.trace == message.trace and abs(take.begin - message.begin) <= 2_000_000 and take.parent == message.id  # ns
         assert {span.trace for span in collector.spans(mailroot__queue_id=message.attributes["mailroot.queue_id"])} == {message.trace}
         attempts = {span.id for span in collector.spans(name="attempt", mailroot__queue_id=message.attributes["mailroot.queue_id"])}
         assert len(attempts) >= 2

@@ -188,6 +188,7 @@ class PostgresProxy:
     def close(self):
         self.is_over.set()
         self.go_on()
+        self.listener.shutdown(socket.SHUT_RDWR)  # wakes the thread, which would else take a later socket's connection
         self.listener.close()
         for session in self.sessions:
             session.cut()
