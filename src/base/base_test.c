@@ -35,6 +35,10 @@ static void cut_gives_parts_in_order(void **state)
     assert_true(slice_equals(slice_cut(&rest, ','), SLICE("a")));
     assert_true(slice_equals(slice_cut(&rest, ','), SLICE("")));
     assert_true(slice_equals(slice_cut(&rest, ','), SLICE("b")));
+    struct slice front = SLICE("a.b.c");
+    assert_true(slice_equals(slice_cut_last(&front, '.'), SLICE("c")) && slice_equals(front, SLICE("a.b")));
+    front = SLICE("abc");
+    assert_true(slice_equals(slice_cut_last(&front, '.'), SLICE("abc")) && front.size == 0);
     assert_int_equal(rest.size, 0);
 }
 

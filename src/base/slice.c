@@ -74,6 +74,16 @@ bool slice_has_8bit(struct slice s)
     return false;
 }
 
+struct slice slice_cut_last(struct slice *s, char separator)
+{
+    size_t at = s->size;
+    while (at > 0 && s->data[at - 1] != separator)
+        at--;
+    struct slice part = slice_from(*s, at);
+    *s = slice_first(*s, at ? at - 1 : 0);
+    return part;
+}
+
 struct slice slice_cut(struct slice *s, char separator)
 {
     ptrdiff_t at = slice_find_byte(*s, separator);

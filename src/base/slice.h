@@ -56,6 +56,8 @@ ptrdiff_t slice_find_byte(struct slice s, char byte);      /* offset, or -1 */
 bool slice_has_8bit(struct slice s);                       /* any octet above 127 */
 /* Cuts the part before `separator` off the front of *s; the whole rest when there is none. */
 struct slice slice_cut(struct slice *s, char separator);
+/* What follows the last separator; what is before that one stays in *s. Without one all of it, and *s is empty. */
+struct slice slice_cut_last(struct slice *s, char separator);
 /* A decimal number that fills the slice; false on anything else or overflow. */
 bool slice_to_u64(struct slice s, uint64_t *ret_value);
 char *slice_copy(struct slice s); /* NUL-terminated heap copy; free() it */

@@ -30,18 +30,15 @@ static struct config_dkim *section_get(struct config *config, struct slice domai
 bool dkim_set(struct config *config, struct slice name, struct slice text, struct error *error)
 {
     struct arena arena = {0};
-    struct slice domain;
+    struct slice domain, word = slice_cut_last(&name, '.');
     const struct config_key *key = NULL;
-    size_t dot = name.size;
-    while (dot > 0 && name.data[dot - 1] != '.')
-        dot--;
-    if (dot < 2)
+    if (name.size == 0)
         return error_set(error, "dkim \"domain\" { keys = \"selector:/file\" } was expected");
     for (size_t i = 0; i < COUNT_OF(dkim_keys); i++)
-        if (slice_equals(slice_from(name, dot), slice_of(dkim_keys[i].name)))
+        if (slice_equals(word, slice_of(dkim_keys[i].name)))
             key = &dkim_keys[i];
     bool is_fine = (key || error_set(error, "unknown key of a dkim section; keys and subdomains are known"))
-                   && address_domain(&arena, slice_first(name, dot - 1), &domain, error)
+                   && address_domain(&arena, name, &domain, error)
                    && value_set(key, (char *)section_get(config, domain), text, error);
     arena_finish(&arena);
     return is_fine;

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "config/parse.h"
+#include "config/keys.h"
 #include "config/value.h"
 
 #include <grp.h>
@@ -16,9 +17,6 @@
 
 static const char *const priority_names[] = {"low", "normal", "high", NULL};
 static const char *const bool_names[] = {"false", "true", NULL};
-static const char *const dialect_names[] = {"auto", "plain", "bsmtp", "mdaemon-raw", "emailrelay", "mbox", NULL};
-static const char *const dots_names[] = {"auto", "never", "always", NULL};
-static const char *const once_names[] = {"off", "key", "message-id", NULL};
 
 static const struct config_key folder_keys[] = {
     {"senders", KEY_LIST, AT(senders), 0, 0, NULL, NULL},
@@ -34,9 +32,9 @@ static const struct config_key folder_keys[] = {
     {"hold", KEY_BOOL, AT(is_held), 0, 0, NULL, NULL},
     {"archive", KEY_TEXT, AT(archive), 0, 0, NULL, NULL},
     {"receipts", KEY_ENUM, AT(receipts), 0, 0, NULL, bool_names},
-    {"dialect", KEY_ENUM, AT(dialect), 0, 0, NULL, dialect_names},
-    {"dot_stuffing", KEY_ENUM, AT(dots), 0, 0, NULL, dots_names},
-    {"once", KEY_ENUM, AT(once), 0, 0, NULL, once_names},
+    {"dialect", KEY_ENUM, AT(dialect), 0, 0, NULL, config_dialect_names},
+    {"dot_stuffing", KEY_ENUM, AT(dots), 0, 0, NULL, config_dots_names},
+    {"once", KEY_ENUM, AT(once), 0, 0, NULL, config_once_names},
     {"once_window", KEY_DURATION, AT(once_ms), 1000, 400 * DAY_MS, NULL, NULL},
 };
 
@@ -256,13 +254,11 @@ static struct folder_owner *owner_get(struct reading *reading, bool is_group, st
 /* `name` is what stands behind "owner." or "group.": the name, ".", key. */
 static bool owner_set(struct reading *reading, bool is_group, struct slice name, struct slice text, struct error *error)
 {
-    size_t dot = name.size;
-    while (dot > 0 && name.data[dot - 1] != '.')
-        dot--;
-    if (dot < 2)
+    struct slice word = slice_cut_last(&name, '.');
+    if (name.size == 0)
         return error_set(error, "%s \"name\" { senders = […]; quota = \"…\" } was expected", is_group ? "group" : "owner");
-    const struct config_key *key = key_find(owner_keys, COUNT_OF(owner_keys), name.data + dot, error);
-    struct folder_owner *owner = key ? owner_get(reading, is_group, slice_first(name, dot - 1), error) : NULL;
+    const struct config_key *key = key_find(owner_keys, COUNT_OF(owner_keys), word.data, error);
+    struct folder_owner *owner = key ? owner_get(reading, is_group, name, error) : NULL;
     return owner && value_set(key, (char *)owner, text, error) && owner_value_check(reading, owner, key, error);
 }
 

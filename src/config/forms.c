@@ -43,15 +43,12 @@ static struct config_form *form_get(struct config *config, struct slice name)
 
 bool forms_set(struct config *config, struct slice name, struct slice text, struct error *error)
 {
-    size_t dot = name.size;
-    while (dot > 0 && name.data[dot - 1] != '.')
-        dot--;
-    if (dot < 2 || !value_is_name(slice_first(name, dot - 1), NAME_SIZE_MAX))
+    struct slice key = slice_cut_last(&name, '.');
+    if (name.size == 0 || !value_is_name(name, NAME_SIZE_MAX))
         return error_set(error, "form \"name\" { key = value } was expected; a name is made of a-z, 0-9, - and _");
-    struct slice key = slice_from(name, dot);
     for (size_t i = 0; i < COUNT_OF(form_keys); i++)
         if (slice_equals(key, slice_of(form_keys[i].name)))
-            return value_set(&form_keys[i], (char *)form_get(config, slice_first(name, dot - 1)), text, error);
+            return value_set(&form_keys[i], (char *)form_get(config, name), text, error);
     return error_set(error, "unknown key of a form; there are to, subject, reply_to, text, redirect, required, honeypot, token, "
                      "least_time, work, origins, files, file_types, auto_answer, auto_subject");
 }

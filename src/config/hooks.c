@@ -38,15 +38,12 @@ static struct config_hook *hook_get(struct config *config, struct slice name)
 
 bool hooks_set(struct config *config, struct slice name, struct slice text, struct error *error)
 {
-    size_t dot = name.size;
-    while (dot > 0 && name.data[dot - 1] != '.')
-        dot--;
-    if (dot < 2 || !value_is_name(slice_first(name, dot - 1), NAME_SIZE_MAX))
+    struct slice key = slice_cut_last(&name, '.');
+    if (name.size == 0 || !value_is_name(name, NAME_SIZE_MAX))
         return error_set(error, "hook \"name\" { key = value } was expected; a name is made of a-z, 0-9, - and _");
-    struct slice key = slice_from(name, dot);
     for (size_t i = 0; i < COUNT_OF(hook_keys); i++)
         if (slice_equals(key, slice_of(hook_keys[i].name)))
-            return value_set(&hook_keys[i], (char *)hook_get(config, slice_first(name, dot - 1)), text, error);
+            return value_set(&hook_keys[i], (char *)hook_get(config, name), text, error);
     return error_set(error, "unknown key of a hook; there are url, secret_file, ca_file, events, timeout, retry_first, retry_longest, "
                      "give_up, parallel");
 }

@@ -9,12 +9,12 @@
 #define DAY_MS (24 * 3600 * 1000LL)
 #define MB (1024 * 1024LL)
 
-static const char *const dots_names[] = {"auto", "never", "always", NULL};
+const char *const config_dots_names[] = {"auto", "never", "always", NULL};
 static const char *const x_lines_names[] = {"leading", "anywhere", NULL};
 static const char *const tls_names[] = {"never", "may", "must", "verify", "fingerprint", NULL};
 static const char *const oldest_names[] = {"1.0", "1.1", "1.2", "1.3", NULL};
-static const char *const dialect_names[] = {"auto", "plain", "bsmtp", "mdaemon-raw", "emailrelay", "mbox", NULL};
-static const char *const once_names[] = {"off", "key", "message-id", NULL}; /* enum folder_once */
+const char *const config_dialect_names[] = {"auto", "plain", "bsmtp", "mdaemon-raw", "emailrelay", "mbox", NULL};
+const char *const config_once_names[] = {"off", "key", "message-id", NULL}; /* enum folder_once */
 static const char *const unknown_names[] = {"retry", "hold", NULL};
 static const char *const period_names[] = {"daily", "hourly", "weekly", "monthly", "size", NULL};
 static const char *const format_names[] = {"w3c", "ncsa", "iis", NULL};
@@ -39,10 +39,10 @@ const struct config_key config_keys[] = {
     {"pickup.dir", KEY_TEXT, AT(pickup.dir), 0, 0, NULL, NULL},
     {"pickup.scan_interval", KEY_DURATION, AT(pickup.scan_ms), 50, DAY_MS, "10s", NULL},
     {"pickup.settle", KEY_DURATION, AT(pickup.settle_ms), 0, DAY_MS, "2s", NULL},
-    {"pickup.dot_stuffing", KEY_ENUM, AT(pickup.dots), 0, 0, "auto", dots_names},
+    {"pickup.dot_stuffing", KEY_ENUM, AT(pickup.dots), 0, 0, "auto", config_dots_names},
     {"pickup.x_lines", KEY_ENUM, AT(pickup.x_lines), 0, 0, "anywhere", x_lines_names},
-    {"pickup.dialect", KEY_ENUM, AT(pickup.dialect), 0, 0, "auto", dialect_names},
-    {"pickup.once", KEY_ENUM, AT(pickup.once), 0, 0, "key", once_names},
+    {"pickup.dialect", KEY_ENUM, AT(pickup.dialect), 0, 0, "auto", config_dialect_names},
+    {"pickup.once", KEY_ENUM, AT(pickup.once), 0, 0, "key", config_once_names},
     {"pickup.once_window", KEY_DURATION, AT(pickup.once_ms), 1000, 400 * DAY_MS, "24h", NULL},
     {"pickup.batch_max", KEY_INT, AT(pickup.batch_max), 1, 512, "256", NULL},
     {"limits.message_size", KEY_SIZE, AT(limits.message_size), 1024, 2048 * MB, "50MB", NULL},

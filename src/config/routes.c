@@ -124,13 +124,11 @@ static const struct config_key *route_key(struct slice name, struct error *error
 bool routes_set(struct config *config, struct slice name, struct slice text, struct error *error)
 {
     struct buf pattern = {0};
-    size_t dot = name.size;
-    while (dot > 0 && name.data[dot - 1] != '.')
-        dot--;
-    if (dot < 2)
+    struct slice word = slice_cut_last(&name, '.');
+    if (name.size == 0)
         return error_set(error, "route \"domain\" { key = value } was expected");
-    const struct config_key *key = route_key(slice_from(name, dot), error);
-    bool is_fine = key && clean_pattern(slice_first(name, dot - 1), &pattern, error)
+    const struct config_key *key = route_key(word, error);
+    bool is_fine = key && clean_pattern(name, &pattern, error)
                    && value_set(key, (char *)route_get(config, buf_text(&pattern)), text, error);
     buf_finish(&pattern);
     return is_fine;

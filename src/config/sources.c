@@ -34,17 +34,15 @@ static struct config_source *section_get(struct config *config, struct slice nam
 bool sources_set(struct config *config, struct slice name, struct slice text, struct error *error)
 {
     const struct config_key *key = NULL;
-    size_t dot = name.size;
-    while (dot > 0 && name.data[dot - 1] != '.')
-        dot--;
-    if (dot < 2)
+    struct slice word = slice_cut_last(&name, '.');
+    if (name.size == 0)
         return error_set(error, "source \"name\" { addresses = \"192.0.2.1\" } was expected");
     for (size_t i = 0; i < COUNT_OF(source_keys); i++)
-        if (slice_equals(slice_from(name, dot), slice_of(source_keys[i].name)))
+        if (slice_equals(word, slice_of(source_keys[i].name)))
             key = &source_keys[i];
     return (key || error_set(error, "unknown key of a source; known: addresses, senders, helo, connections, rate, site_connections, "
                                     "site_rate, warmup"))
-           && value_set(key, (char *)section_get(config, slice_first(name, dot - 1)), text, error);
+           && value_set(key, (char *)section_get(config, name), text, error);
 }
 
 bool sources_check(const struct config *config, struct error *error)

@@ -37,12 +37,9 @@ static bool set_count(struct lab_expect *expect, struct slice text, struct error
 
 bool lab_expect_set(struct scenario *scenario, struct slice name, size_t line, struct slice text, struct error *error)
 {
-    size_t dot = name.size;
-    while (dot > 0 && name.data[dot - 1] != '.')
-        dot--;
-    if (dot < 2)
+    struct slice section = name, key = slice_cut_last(&section, '.');
+    if (section.size == 0)
         return set_count(add(scenario, name, line), text, error);
-    struct slice key = slice_from(name, dot), section = slice_first(name, dot - 1);
     struct lab_expect *expect = scenario->expect_count ? &scenario->expects[scenario->expect_count - 1] : NULL;
     if (!expect || !slice_equals(section, slice_of(expect->name)))
         expect = add(scenario, section, line);

@@ -91,8 +91,6 @@ static struct lab_phase *phase_add(struct lab_phases *phases, struct lab_span sp
 
 static struct lab_phase *phase_get(struct lab_phases *phases, struct lab_span span)
 {
-    if (phases->count == 0)
-        (void)phase_add(phases, (struct lab_span){0, INT64_MAX});
     for (size_t i = phases->count; i-- > 1;)
         if (phases->items[i].span.from_ms == span.from_ms && phases->items[i].span.to_ms == span.to_ms)
             return &phases->items[i];
@@ -127,17 +125,6 @@ static struct lab_domain *domain_get(struct scenario *scenario, struct slice nam
     if (domain->phases.count == 0)
         (void)phase_add(&domain->phases, (struct lab_span){0, INT64_MAX});
     return domain;
-}
-
-/* "a.b.c" -> "a.b" and "c"; no dot: "" and all of it. */
-static struct slice cut_key(struct slice *name)
-{
-    size_t dot = name->size;
-    while (dot > 0 && name->data[dot - 1] != '.')
-        dot--;
-    struct slice key = slice_from(*name, dot);
-    *name = slice_first(*name, dot ? dot - 1 : 0);
-    return key;
 }
 
 /* "NAME.during.10m to 2h" -> NAME; absent if it has none. */
@@ -185,7 +172,7 @@ static bool set_host(struct scenario *scenario, struct slice name, struct slice 
     ptrdiff_t mailbox = slice_find(name, SLICE(".mailbox."));
     if (mailbox > 0)
         return set_mailbox(scenario, name, (size_t)mailbox, text, error);
-    struct slice key = cut_key(&name), during = cut_during(&name);
+    struct slice key = slice_cut_last(&name, '.'), during = cut_during(&name);
     if (name.size == 0)
         return error_set(error, "host \"mx1.example.org\" { … } was expected");
     struct lab_host *host = host_get(scenario, name);
@@ -197,7 +184,7 @@ static bool set_host(struct scenario *scenario, struct slice name, struct slice 
 
 static bool set_domain(struct scenario *scenario, struct slice name, struct slice text, struct error *error)
 {
-    struct slice key = cut_key(&name), during = cut_during(&name);
+    struct slice key = slice_cut_last(&name, '.'), during = cut_during(&name);
     if (name.size == 0)
         return error_set(error, "domain \"example.org\" { … } was expected");
     struct lab_domain *domain = domain_get(scenario, name);
@@ -208,7 +195,7 @@ static bool set_domain(struct scenario *scenario, struct slice name, struct slic
 
 static bool set_send(struct scenario *scenario, struct slice name, struct slice text, struct error *error)
 {
-    struct slice key = cut_key(&name);
+    struct slice key = slice_cut_last(&name, '.');
     struct lab_send *send = item_get(&scenario->sends, &scenario->send_count, sizeof *send, name);
     const struct config_key *found = key_find(KEYS(send_keys), key);
     return found ? value_set(found, (char *)send, text, error) : unknown(key, KEYS(send_keys), (struct keys){0}, error);
@@ -216,7 +203,7 @@ static bool set_send(struct scenario *scenario, struct slice name, struct slice 
 
 static bool set_step(struct scenario *scenario, struct slice name, struct slice text, struct error *error)
 {
-    struct slice key = cut_key(&name);
+    struct slice key = slice_cut_last(&name, '.');
     struct lab_step *step = item_get(&scenario->steps, &scenario->step_count, sizeof *step, name);
     const struct config_key *found = key_find(KEYS(step_keys), key);
     return found ? value_set(found, (char *)step, text, error) : unknown(key, KEYS(step_keys), (struct keys){0}, error);
@@ -235,7 +222,7 @@ static bool set(struct reading *reading, struct slice name, size_t line, struct 
         return true;
     }
     if (slice_equals(word, SLICE("dns"))) {
-        struct slice key = cut_key(&rest), during = cut_during(&rest);
+        struct slice key = slice_cut_last(&rest, '.'), during = cut_during(&rest);
         return set_phase(&scenario->dns, during, slice_equals(key, SLICE("answer")) ? SLICE("dns") : key, text, (struct keys){0}, error);
     }
     if (slice_equals(word, SLICE("host")))
