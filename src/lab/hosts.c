@@ -16,7 +16,7 @@ static bool has_words(const struct lab_phase *phase, int stage) { return phase->
 
 const char *place_words(const struct place *place, struct play *play, enum lab_stage stage)
 {
-    const struct lab_phase *phase = lab_phase_at(&place->host->phases, play_now_ms(play), has_words, stage, play_dice, play);
+    const struct lab_phase *phase = play_phase(play, &place->host->phases, has_words, (int)stage);
     return phase ? phase->says[stage] : NULL;
 }
 
@@ -100,7 +100,7 @@ static struct stream_end dial(void *arg, const struct sockaddr *to, const struct
         end.problem = errno;
         return end;
     }
-    if (visit_begin(hosts, place, pair[1], words, end.after_ms))
+    if (visit_begin(hosts, place, pair[1], words))
         end.fd = pair[0];
     else
         end.problem = ENOBUFS;

@@ -35,7 +35,7 @@ struct visit {                 /* a connection, the server's end */
     struct sink_session session;
     struct timer *timer;       /* the answer leaves then */
     struct buf sender;         /* of MAIL */
-    bool is_silent, is_tls_broken;
+    bool is_silent;
     struct visit *next, *previous;
 };
 
@@ -46,7 +46,7 @@ bool place_is_over_rate(struct place *place); /* counts one message more */
 bool place_greylists(struct place *place, struct slice sender, struct slice recipient);
 
 /* visit.c. `words` is what the place says at LAB_CONNECT; takes the socket. */
-MUST_USE bool visit_begin(struct hosts *hosts, struct place *place, int fd, const char *words, int64_t after_ms);
+MUST_USE bool visit_begin(struct hosts *hosts, struct place *place, int fd, const char *words);
 void visit_end(struct visit *visit);
 static inline bool is_word(const char *words, const char *word) { return words && strcmp(words, word) == 0; }
 

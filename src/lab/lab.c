@@ -28,7 +28,7 @@ struct lab *lab_open(const struct lab_parts *parts, struct buf *report)
     lab->parts = parts;
     lab->badmail.fd = lab->events_fd = -1;
     clock_simulate(START_MS + parts->scenario->seed % 1000);
-    lab->play = (struct play){.scenario = parts->scenario, .start_ms = clock_wall_ms(), .began_ms = clock_mono_ms(),
+    lab->play = (struct play){.scenario = parts->scenario, .began_ms = clock_mono_ms(),
                               .random = (uint64_t)parts->scenario->seed * 2654435761U + 88172645463325252U, .seen = on_seen, .seen_arg = lab};
     if (!lab_make_world(lab, report))
         lab_close(&lab);

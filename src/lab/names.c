@@ -103,7 +103,7 @@ static enum lab_dns state_of(struct play *play, const struct lab_phases *own)
 {
     const struct lab_phases *all[] = {&play->scenario->dns, own};
     for (size_t i = 0; i < COUNT_OF(all) && all[i]; i++) {
-        const struct lab_phase *phase = lab_phase_at(all[i], play_now_ms(play), has_answer, 0, play_dice, play);
+        const struct lab_phase *phase = play_phase(play, all[i], has_answer, 0);
         if (phase && phase->dns != LAB_DNS_GOOD)
             return (enum lab_dns)phase->dns;
     }
@@ -196,7 +196,7 @@ static bool ask(void *arg, const char *name, int type, ub_callback_type fn, void
     return true;
 }
 
-static bool cancel(void *arg, int id)
+static void cancel(void *arg, int id)
 {
     struct names *names = arg;
     struct asked *asked = names->first;
@@ -204,7 +204,6 @@ static bool cancel(void *arg, int id)
         asked = asked->next;
     if (asked)
         asked_free(asked);
-    return asked != NULL;
 }
 
 struct resolver names_resolver(struct names *names)

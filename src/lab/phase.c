@@ -46,14 +46,3 @@ bool lab_span_read(struct slice text, struct lab_span *ret_span, struct error *e
     return (is_fine && ret_span->from_ms < ret_span->to_ms)
            || error_set(error, "\"%.*s\" is no time; accepted: \"10m to 2h\", \"from 10m\", \"until 2h\", \"5m\"", SLICE_FMT(text));
 }
-
-const struct lab_phase *lab_phase_at(const struct lab_phases *phases, int64_t at_ms, lab_says_fn *says, int what, int (*dice)(void *arg),
-                                     void *arg)
-{
-    for (size_t i = phases->count; i-- > 0;) {
-        const struct lab_phase *phase = &phases->items[i];
-        if (at_ms >= phase->span.from_ms && at_ms < phase->span.to_ms && says(phase, what) && (phase->chance == 100 || dice(arg) < phase->chance))
-            return phase;
-    }
-    return NULL;
-}

@@ -95,9 +95,5 @@ struct scenario {
 /* NULL with all mistakes in `report`, a line each, `place` in front. */
 MUST_USE struct scenario *scenario_read(struct slice text, const char *place, struct buf *report);
 void scenario_destroy(struct scenario **scenario);
-/* The phase that says something of it at that time: NULL if none does. `dice` is called where chance decides: 0 to 99. */
-typedef bool lab_says_fn(const struct lab_phase *phase, int what);
-const struct lab_phase *lab_phase_at(const struct lab_phases *phases, int64_t at_ms, lab_says_fn *says, int what, int (*dice)(void *arg),
-                                     void *arg);
 
 #endif

@@ -13,16 +13,13 @@ static bool has_tls(const struct lab_phase *phase, int what) { (void)what; retur
 
 static enum lab_tls tls_at(const struct place *place, struct play *play)
 {
-    const struct lab_phase *phase = lab_phase_at(&place->host->phases, play_now_ms(play), has_tls, 0, play_dice, play);
+    const struct lab_phase *phase = play_phase(play, &place->host->phases, has_tls, 0);
     return phase ? (enum lab_tls)phase->tls : LAB_TLS_GOOD;
 }
 
 static void see(struct play *play, json_t *what)
 {
-    if (play->seen)
-        play->seen(play->seen_arg, what);
-    else
-        json_decref(what);
+    play->seen(play->seen_arg, what);
 }
 
 /* ---- a visit's script ---- */
@@ -231,7 +228,7 @@ static void greet(struct visit *visit, const char *words)
 }
 
 /* The server's end of a connection. */
-bool visit_begin(struct hosts *hosts, struct place *place, int fd, const char *words, int64_t after_ms)
+bool visit_begin(struct hosts *hosts, struct place *place, int fd, const char *words)
 {
     struct visit *visit = mem_alloc(sizeof *visit);
     struct error error;
@@ -254,6 +251,6 @@ bool visit_begin(struct hosts *hosts, struct place *place, int fd, const char *w
     see(hosts->play, json_pack("{s:s, s:s, s:I}", "event", "visited", "mx", place->host->name, "open", (json_int_t)place_open(hosts, place)));
     greet(visit, words);
     stream_pause(visit->stream);
-    timer_set(visit->timer, after_ms + play_delay_ms(hosts->play, &place->host->phases, HOST_DELAY_MS));
+    timer_set(visit->timer, HOST_DELAY_MS + play_delay_ms(hosts->play, &place->host->phases, HOST_DELAY_MS));
     return true;
 }

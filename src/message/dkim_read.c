@@ -98,7 +98,7 @@ static bool read_identity(struct arena *arena, const struct tag_list *tags, stru
     }
     while (at > 0 && text.data[at - 1] != '@')
         at--;
-    if (at == 0 || !read_name(arena, slice_from(text, at), &domain) 
+    if (at == 0 || !read_name(arena, slice_from(text, at), &domain)
         || !(slice_equals_nocase(domain, signature->domain) || address_is_below(domain, signature->domain)))
         return malformed(signature, "i=: not of the domain in d=");
     signature->identity = arena_printf(arena, "%.*s%.*s", (int)at, text.data, SLICE_FMT(domain));

@@ -12,7 +12,6 @@
 #include "route/unbound.h"
 
 #include <arpa/inet.h>
-#include <event2/event.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>

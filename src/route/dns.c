@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CLASS_IN = 1, PROBE_MS_MAX = 3000 };
+enum { PROBE_MS_MAX = 3000 };
 enum probe { PROBE_NEVER, PROBE_SIGNED, PROBE_UNSIGNED };
 
 static _Atomic int probed; /* enum probe: of this process's resolver (D3) */
@@ -148,7 +148,7 @@ void dns_ask(struct ub_ctx *context, struct dns_question *questions, size_t coun
     int *ids = mem_alloc(count * sizeof *ids);
     for (size_t i = 0; i < count; i++) {
         questions[i].result = NULL;
-        (void)ub_resolve_async(context, questions[i].name, questions[i].type, CLASS_IN, &questions[i], on_answer, &ids[i]);
+        (void)ub_resolve_async(context, questions[i].name, questions[i].type, DNS_CLASS_IN, &questions[i], on_answer, &ids[i]);
     }
     while (is_open(questions, count) && left_ms > 0) {
         struct pollfd readable = {.fd = ub_fd(context), .events = POLLIN};

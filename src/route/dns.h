@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unbound.h>
 
+enum { DNS_CLASS_IN = 1 };
 enum { DNS_A = 1, DNS_NS = 2, DNS_CNAME = 5, DNS_MX = 15, DNS_TXT = 16, DNS_AAAA = 28, DNS_PTR = 12, DNS_TLSA = 52, DNS_NAME_SIZE = 256 };
 
 bool dns_is_validating(const struct config *config);

@@ -8,7 +8,7 @@
 struct resolver {
     /* `fn` gets the answer on the loop, never before this returns; it frees it by ub_resolve_free(). False: it can't be asked. */
     bool (*ask)(void *arg, const char *name, int type, ub_callback_type fn, void *fn_arg, int *ret_id);
-    bool (*cancel)(void *arg, int id); /* false: the answer is on its way already, `fn` will still get it */
+    void (*cancel)(void *arg, int id); /* `fn` is not called any more */
     void *arg;
 };
 

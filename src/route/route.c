@@ -1,14 +1,12 @@
-#include "route/dns.h"
 #include "route/route_private.h"
 
 #include "base/mem.h"
 #include "os/clock.h"
 
-#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CACHE_MAX = 50000, CLASS_IN = 1 };
+enum { CACHE_MAX = 50000 };
 
 /* ---- routes ---- */
 

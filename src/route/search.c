@@ -29,10 +29,8 @@ static void drop_queries(struct search *search)
     while (search->queries) {
         struct query *query = search->queries;
         search->queries = query->next;
-        if (resolver->cancel(resolver->arg, query->async_id))
-            free(query);
-        else
-            query->search = NULL; /* its answer is already on the way: freed by the callback */
+        resolver->cancel(resolver->arg, query->async_id);
+        free(query);
     }
     search->pending = 0;
 }
@@ -224,29 +222,25 @@ static void on_answer(void *arg, int problem, struct ub_result *result)
     struct search *search = query->search;
     size_t host = query->host;
     int type = query->type;
-    if (search) {
-        struct query **at = &search->queries;
-        while (*at != query)
-            at = &(*at)->next;
-        *at = query->next;
-    }
+    struct query **at = &search->queries;
+    while (*at != query)
+        at = &(*at)->next;
+    *at = query->next;
     free(query);
     if (problem) {
         ub_resolve_free(result);
         result = NULL;
     }
-    if (search) {
-        search->pending--;
-        if (type == DNS_MX)
-            on_mx(search, result);
-        else {
-            if (type == DNS_A || type == DNS_AAAA)
-                on_address(search, host, result);
-            else
-                search_dane_answer(search, host, type, result);
-            if (search->pending == 0)
-                proceed(search);
-        }
+    search->pending--;
+    if (type == DNS_MX)
+        on_mx(search, result);
+    else {
+        if (type == DNS_A || type == DNS_AAAA)
+            on_address(search, host, result);
+        else
+            search_dane_answer(search, host, type, result);
+        if (search->pending == 0)
+            proceed(search);
     }
     ub_resolve_free(result);
 }
@@ -255,8 +249,7 @@ bool search_ask(struct search *search, const char *name, int type, size_t host)
 {
     const struct resolver *resolver = &search->router->resolver;
     struct query *query = mem_alloc(sizeof *query);
-    *query = (struct query){.search = search, .router = search->router, .host = host, .type = type,
-                            .next = search->queries};
+    *query = (struct query){.search = search, .host = host, .type = type, .next = search->queries};
     if (!resolver->ask(resolver->arg, name, type, on_answer, query, &query->async_id)) {
         free(query);
         return false;

@@ -8,8 +8,7 @@
 enum { RCODE_NXDOMAIN = 3, TARGETS = 500 };
 
 struct query {                /* one question to the resolver */
-    struct search *search;    /* NULL: nobody waits any more */
-    struct router *router;
+    struct search *search;
     size_t host;              /* whose addresses; unused for MX */
     int type;
     int async_id;

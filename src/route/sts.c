@@ -141,10 +141,8 @@ static void stop(struct domain *domain)
     while (domain->questions) {
         struct question *question = domain->questions;
         domain->questions = question->next;
-        if (resolver->cancel(resolver->arg, question->async_id))
-            free(question);
-        else
-            question->domain = NULL; /* its answer is on the way: freed by the callback */
+        resolver->cancel(resolver->arg, question->async_id);
+        free(question);
     }
     if (domain->call)
         https_cancel(domain->call);
@@ -325,24 +323,20 @@ static void on_answer(void *arg, int problem, struct ub_result *result)
 {
     struct question *question = arg;
     struct domain *domain = question->domain;
-    if (domain) {
-        struct question **at = &domain->questions;
-        while (*at != question)
-            at = &(*at)->next;
-        *at = question->next;
-    }
+    struct question **at = &domain->questions;
+    while (*at != question)
+        at = &(*at)->next;
+    *at = question->next;
     free(question);
     if (problem) {
         ub_resolve_free(result);
         result = NULL;
     }
-    if (domain) {
-        domain->pending--;
-        if (domain->id[0])
-            on_addresses(domain, result);
-        else
-            on_record(domain, result);
-    }
+    domain->pending--;
+    if (domain->id[0])
+        on_addresses(domain, result);
+    else
+        on_record(domain, result);
     ub_resolve_free(result);
 }
 

@@ -9,7 +9,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
-enum { CLASS_IN = 1, AGAIN_MS_MIN = 5000, AGAIN_MS_MAX = 60000, FORGOTTEN = -1 };
+enum { AGAIN_MS_MIN = 5000, AGAIN_MS_MAX = 60000, FORGOTTEN = -1 };
 
 struct question {
     struct unbound *unbound;
@@ -80,7 +80,7 @@ static void on_answer(void *arg, int problem, struct ub_result *result)
 
 static bool ask_context(struct question *question)
 {
-    return ub_resolve_async(question->unbound->context, question->name, question->type, CLASS_IN, question, on_answer,
+    return ub_resolve_async(question->unbound->context, question->name, question->type, DNS_CLASS_IN, question, on_answer,
                             &question->async_id) == 0;
 }
 
@@ -100,7 +100,7 @@ static bool ask(void *arg, const char *name, int type, ub_callback_type fn, void
     return true;
 }
 
-static bool cancel(void *arg, int id)
+static void cancel(void *arg, int id)
 {
     struct unbound *unbound = arg;
     struct question *question;
@@ -109,7 +109,6 @@ static bool cancel(void *arg, int id)
         question_free(question);
     else if (question)
         question->fn = NULL; /* nobody hears of it any more */
-    return true;
 }
 
 struct resolver unbound_resolver(struct unbound *unbound)
@@ -235,7 +234,7 @@ static void probe(struct unbound *unbound)
 {
     if (unbound->is_probing)
         return;
-    unbound->is_probing = ub_resolve_async(unbound->context, ".", DNS_NS, CLASS_IN, unbound, on_probed, &unbound->probe_id) == 0;
+    unbound->is_probing = ub_resolve_async(unbound->context, ".", DNS_NS, DNS_CLASS_IN, unbound, on_probed, &unbound->probe_id) == 0;
     timer_set(unbound->timer, dns_probe_ms(unbound->config));
 }
 

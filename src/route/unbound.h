@@ -21,7 +21,6 @@ MUST_USE struct unbound *unbound_create(struct event_base *base, const struct co
 void unbound_destroy(struct unbound **unbound); /* callbacks don't run any more */
 /* `fn` is told dns_problem(), at once or when it is found. */
 void unbound_watch(struct unbound *unbound, unbound_problem_fn *fn, void *arg);
-/* What is cancelled is never answered: cancel() is always true. */
 struct resolver unbound_resolver(struct unbound *unbound);
 
 #endif

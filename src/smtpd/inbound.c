@@ -14,7 +14,7 @@
 
 struct question {
     struct question *next;
-    struct inbound *inbound;   /* NULL: nobody waits for it any more */
+    struct inbound *inbound;
     struct lookup *lookup;
     int async_id;
 };
@@ -87,10 +87,8 @@ static void drop_questions(struct inbound *inbound)
     while (inbound->questions) {
         struct question *question = inbound->questions;
         inbound->questions = question->next;
-        if (resolver->cancel(resolver->arg, question->async_id))
-            free(question);
-        else
-            question->inbound = NULL; /* its answer is already on the way: freed by the callback */
+        resolver->cancel(resolver->arg, question->async_id);
+        free(question);
     }
 }
 
@@ -98,15 +96,13 @@ static void on_answer(void *arg, int problem, struct ub_result *result)
 {
     struct question *question = arg;
     struct inbound *inbound = question->inbound;
-    if (inbound) {
-        struct question **at = &inbound->questions;
-        while (*at != question)
-            at = &(*at)->next;
-        *at = question->next;
-        answer_fill(&inbound->checks.lookups, question->lookup, problem ? NULL : result);
-        if (!inbound->questions)
-            submit(inbound);
-    }
+    struct question **at = &inbound->questions;
+    while (*at != question)
+        at = &(*at)->next;
+    *at = question->next;
+    answer_fill(&inbound->checks.lookups, question->lookup, problem ? NULL : result);
+    if (!inbound->questions)
+        submit(inbound);
     if (!problem)
         ub_resolve_free(result);
     free(question);

@@ -1,7 +1,5 @@
 #include "smtpd/server_private.h"
 
-#include "smtp/path.h"
-
 #include <stdarg.h>
 #include <stdio.h>
 
