@@ -8,11 +8,14 @@
 
 struct folders { const struct config *config; const struct place_rules *rules; int pickup_fd; bool is_fine; };
 
-static void check_box(struct folders *folders, const char *name, const char *box)
+static void check_place(struct folders *folders, const char *name, const char *box) /* box: of a Maildir, or NULL */
 {
+    const char *dir = folders->config->pickup.dir;
     struct folder_conf *conf = NULL;
     struct buf report = {0};
-    if (place_read_box(folders->pickup_fd, folders->config->pickup.dir, name, box, folders->rules, NULL, &conf, &report) == PLACE_FAULTY) {
+    enum place_state state = box ? place_read_box(folders->pickup_fd, dir, name, box, folders->rules, NULL, &conf, &report)
+                                 : place_read(folders->pickup_fd, dir, name, folders->rules, NULL, &conf, &report);
+    if (state == PLACE_FAULTY) {
         fputs(buf_text(&report), stdout);
         folders->is_fine = false;
     }
@@ -23,19 +26,11 @@ static void check_box(struct folders *folders, const char *name, const char *box
 static void check_one(void *arg, const char *name)
 {
     struct folders *folders = arg;
-    struct folder_conf *conf = NULL;
-    struct buf report = {0};
-    if (place_is_maildir(folders->pickup_fd, name)) {
-        for (size_t i = 0; i < COUNT_OF(place_boxes); i++)
-            check_box(folders, name, place_boxes[i]);
-        return;
-    }
-    if (place_read(folders->pickup_fd, folders->config->pickup.dir, name, folders->rules, NULL, &conf, &report) == PLACE_FAULTY) {
-        fputs(buf_text(&report), stdout);
-        folders->is_fine = false;
-    }
-    folder_conf_destroy(&conf);
-    buf_finish(&report);
+    bool is_maildir = place_is_maildir(folders->pickup_fd, name);
+    for (size_t i = 0; is_maildir && i < COUNT_OF(place_boxes); i++)
+        check_place(folders, name, place_boxes[i]);
+    if (!is_maildir)
+        check_place(folders, name, NULL);
 }
 
 bool check_folders(const struct config *config, const struct signer *signer)

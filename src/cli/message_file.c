@@ -44,7 +44,7 @@ bool message_file_prepare(const struct config *config, const struct folder_conf 
         .name = slice_of(slash ? slash + 1 : path), .owner = slice_of(file->owner.name), .id = id, .time_ms = now_ms,
         .zone_s = clock_zone_s(now_ms), .signer = signer, .folder = folder, .file_owner = owner_for_rules(&file->owner),
     };
-    int dialect = folder && folder->dialect >= 0 ? folder->dialect : config->pickup.dialect;
+    int dialect = prepare_dialect(config, folder);
     file->message_count = 1;
     if (file->is_read && mbox_is(file->about.name, dialect, buf_slice(&file->bytes)))
         return prepare_parts(config, file);

@@ -2,6 +2,7 @@
 #include "base/hash.h"
 #include "cli/command.h"
 #include "outcome/history.h"
+#include "pickup/mbox.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,21 +45,13 @@ static bool is_word(const char *value, const char *word)
            && slice_equals_nocase(slice_make(text.data + 1, text.size - 2), wanted);
 }
 
-/* "NAME#2": the second message of an mbox called NAME (pickup/mbox.h). */
-static bool is_part_of(const char *value, const char *word)
-{
-    size_t size = strlen(word);
-    uint64_t number;
-    return strncmp(value, word, size) == 0 && value[size] == '#' && slice_to_u64(slice_of(value + size + 1), &number);
-}
-
 static bool matches(const json_t *event, const char *word)
 {
     static const char *const keys[] = {"id", "about", "pickup", "message_id", "to"};
     for (size_t i = 0; i < COUNT_OF(keys); i++)
         if (is_word(history_text(event, keys[i]), word))
             return true;
-    return is_part_of(history_text(event, "pickup"), word);
+    return mbox_number(history_text(event, "pickup"), word) > 0;
 }
 
 static void print_event(const json_t *event)

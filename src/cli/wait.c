@@ -2,6 +2,7 @@
  *   0 every recipient delivered, or taken before (duplicate)    69 one of them failed, or the file was refused    75 still under way at the end */
 #include "cli/command.h"
 #include "outcome/history.h"
+#include "pickup/mbox.h"
 #include "config/value.h"
 
 #include "os/clock.h"
@@ -22,24 +23,12 @@ struct outcome {
     char words[512];
 };
 
-/* NAME, or a message of an mbox called so: its number, "NAME#2"; 0: something else. */
-static uint64_t number_of(const char *pickup, const char *name)
-{
-    uint64_t number;
-    size_t size = strlen(name);
-    if (strncmp(pickup, name, size) != 0)
-        return 0;
-    if (pickup[size] == '\0')
-        return 1;
-    return pickup[size] == '#' && slice_to_u64(slice_of(pickup + size + 1), &number) ? number : 0;
-}
-
 /* The last file of that name counts: each first "taken" starts anew. All messages of a file are taken before one is done. */
 static bool on_event(void *arg, const json_t *event)
 {
     struct outcome *outcome = arg;
     const char *kind = history_text(event, "event");
-    uint64_t number = number_of(history_text(event, "pickup"), outcome->name);
+    uint64_t number = mbox_number(history_text(event, "pickup"), outcome->name);
     bool is_duplicate = strcmp(kind, "duplicate") == 0, is_taken = strcmp(kind, "taken") == 0;
     if (number == 0)
         return true;

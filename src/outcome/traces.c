@@ -76,7 +76,7 @@ static void drop(struct traces *traces, uint64_t count, const char *why)
 static void take_line(struct traces *traces, struct slice line)
 {
     json_t *event = json_loadb(line.data, line.size, JSON_ALLOW_NUL, NULL);
-    if (event && history_time_ms(event) >= traces->begin_ms) {
+    if (event && (!traces->begin_ms || history_time_ms(event) >= traces->begin_ms)) {
         if (traces->count == 0) {
             buf_clear(&traces->batch);
             span_begin(&traces->options, &traces->batch);
@@ -218,11 +218,12 @@ static void save(struct traces *traces)
     follow_put_place(done, &text);
     buf_append_text(&text, "}\n");
     /* Not synced: after a power cut it is an older place, and the spans in between have the same ids (P5). */
-    if (file_publish(traces->folder_fd, state_name, buf_slice(&text), FILE_NO_SYNC, &error))
+    bool is_saved = file_publish(traces->folder_fd, state_name, buf_slice(&text), FILE_NO_SYNC, &error);
+    if (is_saved)
         traces->saved = *done;
     else
         tell(traces, "its place can't be saved: ", error.text);
-    traces->save_ms = clock_mono_ms() + (traces->saved.inode == done->inode && traces->saved.offset == done->offset ? SAVE_MS : TELL_MS);
+    traces->save_ms = clock_mono_ms() + (is_saved ? SAVE_MS : TELL_MS);
     buf_finish(&text);
 }
 

@@ -2,11 +2,6 @@
 
 #include "pickup/mbox.h"
 
-static int dialect_of(const struct preparation *of)
-{
-    return of->about.folder && of->about.folder->dialect >= 0 ? of->about.folder->dialect : of->intake->parts.config->pickup.dialect;
-}
-
 /* False with a reason that names the message. */
 static bool prepare_part(struct preparation *of, const struct mbox_message *from, size_t number)
 {
@@ -39,7 +34,8 @@ static bool prepare_all(struct preparation *of)
 
 bool preparation_mbox(struct preparation *of)
 {
-    if (of->about.dialect || !mbox_is(of->about.name, dialect_of(of), buf_slice(&of->bytes)))
+    int dialect = prepare_dialect(of->intake->parts.config, of->about.folder);
+    if (of->about.dialect || !mbox_is(of->about.name, dialect, buf_slice(&of->bytes)))
         return false;
     of->result = prepare_all(of) ? CONTENT_DONE : CONTENT_BAD;
     return true;

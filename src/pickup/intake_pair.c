@@ -45,7 +45,7 @@ static void leave_half(struct intake *intake, struct place *place, const char *n
 enum pair_part pair_find(struct intake *intake, struct place *place, const char *name, char ret_content[FOLDER_NAME_SIZE])
 {
     char other[FOLDER_NAME_SIZE];
-    int dialect = place->conf && place->conf->dialect >= 0 ? place->conf->dialect : intake->parts.config->pickup.dialect;
+    int dialect = prepare_dialect(intake->parts.config, place->conf);
     if (place->box || (dialect != CONFIG_DIALECT_AUTO && dialect != CONFIG_DIALECT_MAILRELAY))
         return PAIR_NOT;
     if (slice_ends_nocase(slice_of(name), SLICE(".envelope.new")) || slice_ends_nocase(slice_of(name), SLICE(".envelope.busy")))

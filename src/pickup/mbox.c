@@ -2,14 +2,7 @@
 
 #include "base/buf.h"
 #include "config/config.h"
-
-static struct slice line_of(struct slice *rest)
-{
-    struct slice line = slice_cut(rest, '\n');
-    if (line.size && line.data[line.size - 1] == '\r')
-        line.size--;
-    return line;
-}
+#include "pickup/foreign.h"
 
 /* X1 */
 static bool is_separator(struct slice line)
@@ -27,7 +20,18 @@ static bool is_separator(struct slice line)
 bool mbox_is(struct slice name, int dialect, struct slice file)
 {
     bool is_said = dialect == CONFIG_DIALECT_MBOX || (dialect == CONFIG_DIALECT_AUTO && slice_ends_nocase(name, SLICE(".mbox")));
-    return is_said && (dialect == CONFIG_DIALECT_MBOX || is_separator(line_of(&file)));
+    return is_said && (dialect == CONFIG_DIALECT_MBOX || is_separator(foreign_line(&file)));
+}
+
+uint64_t mbox_number(const char *pickup, const char *name)
+{
+    uint64_t number;
+    size_t size = strlen(name);
+    if (strncmp(pickup, name, size) != 0)
+        return 0;
+    if (pickup[size] == '\0')
+        return 1;
+    return pickup[size] == '#' && slice_to_u64(slice_of(pickup + size + 1), &number) ? number : 0;
 }
 
 static bool is_quoted(struct slice line)
@@ -88,7 +92,7 @@ bool mbox_split(struct arena *arena, struct slice file, struct mbox_message **re
     size_t number = 0, begun = 0;
     while (rest.size && to.count <= MBOX_MESSAGES_MAX) {
         const char *at = rest.data;
-        struct slice line = line_of(&rest);
+        struct slice line = foreign_line(&rest);
         number++;
         if (is_after_empty && is_separator(line)) {
             if (start)

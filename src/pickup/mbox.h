@@ -16,6 +16,8 @@
 #include "base/arena.h"
 #include "base/error.h"
 
+#include <stdint.h>
+
 enum { MBOX_MESSAGES_MAX = 10000 };
 
 struct mbox_message {
@@ -25,6 +27,8 @@ struct mbox_message {
 
 /* X2: `dialect` is enum config_dialect. */
 bool mbox_is(struct slice name, int dialect, struct slice file);
+/* Which message of the file NAME a `pickup` means: "NAME" 1, "NAME#2" 2; 0: none of its. */
+uint64_t mbox_number(const char *pickup, const char *name);
 /* False: there are too many, or none. In the arena; what has no quoted line stays in the file. */
 MUST_USE bool mbox_split(struct arena *arena, struct slice file, struct mbox_message **ret_messages, size_t *ret_count, struct error *error);
 

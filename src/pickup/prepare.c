@@ -203,6 +203,11 @@ static void find_once(struct arena *arena, const struct config *config, const st
     buf_finish(&key);
 }
 
+int prepare_dialect(const struct config *config, const struct folder_conf *folder)
+{
+    return folder && folder->dialect >= 0 ? folder->dialect : config->pickup.dialect;
+}
+
 /* Header and envelope, and whether the folder lets them pass. */
 static bool read_envelope(struct arena *arena, const struct config *config, struct slice *file, const struct prepare_about *about,
                           struct prepared *prepared, struct error *error)
@@ -210,7 +215,7 @@ static bool read_envelope(struct arena *arena, const struct config *config, stru
     struct header_limits limits = {config->limits.header_size, (size_t)config->limits.header_count, (size_t)config->limits.recipients};
     struct envelope_options options;
     const struct folder_conf *folder = about->folder;
-    int dialect = folder && folder->dialect >= 0 ? folder->dialect : config->pickup.dialect;
+    int dialect = prepare_dialect(config, folder);
     set_options(config, about, &options);
     if (file->size == 0)
         return error_set(error, "empty: the writer left nothing in it");

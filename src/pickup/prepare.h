@@ -42,6 +42,8 @@ MUST_USE enum content_result prepare_message(struct arena *arena, const struct c
                                              struct slice file, const struct prepare_about *about,
                                              struct prepared *ret_prepared, struct error *error);
 
+/* The folder's dialect, else that of Pickup; no folder is NULL. */
+int prepare_dialect(const struct config *config, const struct folder_conf *folder);
 /* The rows of the queue for it; takes the content unless it is too large to be kept inline (then it is left for
  * store_body_write). The block is the caller's. */
 /* Whether its content goes into a body file (store.h Q5). */

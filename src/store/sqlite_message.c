@@ -68,8 +68,9 @@ static bool add_recipient(struct sqlite *store, const struct store_recipient *r,
     return statement_run(store, s, error);
 }
 
-static void see_id(struct sqlite *store, uint64_t id)
+void sqlite_raise_last_id(struct store *base, uint64_t id)
 {
+    struct sqlite *store = sqlite_of(base);
     if (id > store->highest_seen)
         store->highest_seen = id;
 }
@@ -78,7 +79,7 @@ bool sqlite_add_message(struct store *base, const struct store_message *message,
                        const struct store_recipient *recipients, size_t count, struct error *error)
 {
     struct sqlite *store = sqlite_of(base);
-    see_id(store, message->id);
+    sqlite_raise_last_id(base, message->id);
     store->is_growing = true;
     if (!add_row(store, message, error) || !add_content(store, message, error))
         return false;
@@ -91,7 +92,7 @@ bool sqlite_add_message(struct store *base, const struct store_message *message,
 bool sqlite_add_origin(struct store *base, const struct store_origin *origin, struct error *error)
 {
     struct sqlite *store = sqlite_of(base);
-    see_id(store, origin->id);
+    sqlite_raise_last_id(base, origin->id);
     sqlite3_stmt *s = statement_start(store, STATEMENT_ADD_ORIGIN, error);
     if (!s)
         return false;
@@ -163,13 +164,6 @@ bool sqlite_each_once(struct store *base, store_once_fn *fn, void *arg, struct e
         fn(arg, &once);
     }
     return step == STEP_END;
-}
-
-void sqlite_raise_last_id(struct store *base, uint64_t id)
-{
-    struct sqlite *store = sqlite_of(base);
-    if (id > store->highest_seen)
-        store->highest_seen = id;
 }
 
 bool sqlite_set_usage(struct store *base, const struct store_usage *usage, struct error *error)
