@@ -1,8 +1,8 @@
 """admin_page: milliseconds until the admin page shows all it has to show, in a browser, with a deep queue behind it."""
 import pathlib
 
+from lib import crowd
 from lib.browser import CHROMIUM, MODULES, browse
-from lib.deep import deepen
 from lib.watch import wait_until
 from lib.web import Web, web_config
 from places import Place, percentiles
@@ -17,7 +17,7 @@ def admin_page(count, times=20):
     relay = place.relay(web=web_config())
     relay.start()
     relay.stop()
-    deepen(relay, count, DESTINATIONS)
+    crowd.fill(relay, count, domains=DESTINATIONS)
     relay.start()
     web = Web(relay)
     wait_until(lambda: relay.status()["messages"] == count, 60, what="the first count")

@@ -32,7 +32,7 @@ def drain(count, nodes, url=None):
     watch = Watch()
     for relay in relays:
         relay.start(wait=False)
-    place.sink.wait(count, 600)
+    place.sink.wait_lines(count, 600)
     rate = round(watch.rate(count))
     for relay in relays:
         relay.close()

@@ -12,8 +12,7 @@ import warnings
 
 import pytest
 
-from lib import mail
-from lib.deep import deepen
+from lib import crowd, mail
 from lib.ports import free_port
 from lib.signed import Authority
 from lib.watch import wait_until
@@ -210,7 +209,7 @@ def test_the_queue_is_searched_and_changed(stuck):
 def test_all_of_a_deep_queue_is_summed_by_destination(make_relay):
     relay = make_relay({"web": web_config()})
     relay.stop()
-    deepen(relay, 12000, 300)
+    crowd.fill(relay, 12000, domains=300)
     relay.start()
     web = Web(relay)
     wait_until(lambda: not web.api("GET", "/v1/destinations")[1]["is_partial"], 20, what="the whole count")

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "lab/lab.h"
+#include "os/cores.h"
 #include "os/file.h"
 
 #include <errno.h>
@@ -23,7 +24,7 @@
 
 enum { WORKERS_MAX = 16, TWICE_EVERY = 10, SHARPNESS_SEEDS = 40, FINDING_LINES_MAX = 12, CPU_SECONDS_MAX = 60 };
 
-struct options { uint64_t first, count, seconds; const char *defect; bool is_json, shows_scenario, shows_events; };
+struct options { uint64_t first, count, seconds; bool shows_scenario, shows_events; };
 
 /* What a seed's process says through its pipe, the findings behind it. */
 struct outcome { struct ledger_counts counts; uint64_t digest; size_t findings_size; };
@@ -202,8 +203,7 @@ static void play_again(struct total *total, const struct options *options, uint6
 static void play_all(struct total *total, const struct options *options, bool until_first)
 {
     struct worker workers[WORKERS_MAX] = {{.pid = 0}};
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    size_t places = cores < 1 ? 1 : cores > WORKERS_MAX ? WORKERS_MAX : (size_t)cores, busy = 0;
+    size_t cores = (size_t)cores_usable(), places = cores > WORKERS_MAX ? WORKERS_MAX : cores, busy = 0;
     uint64_t next = options->first, last = options->first + options->count;
     int64_t begun_s = now_s();
     for (;;) {
@@ -269,7 +269,6 @@ static json_t *sharpness(const struct options *given, size_t *ret_missed)
     for (*ret_missed = 0; (name = defect_name(count)) != NULL; count++) {
         struct options options = *given;
         struct total total = {.seeds = 0};
-        options.defect = name;
         options.count = SHARPNESS_SEEDS;
         options.seconds = 0;
         (void)defect_choose(name); /* the seeds' processes inherit it */
@@ -315,7 +314,7 @@ int main(int argc, char **argv)
         else if (strcmp(argv[i], "--seed") == 0)
             options.first = number_of(argv[i], argv[i + 1]), options.count = 1, i++;
         else if (strcmp(argv[i], "--defect") == 0 && argv[i + 1] && defect_choose(argv[i + 1]))
-            options.defect = argv[++i];
+            i++;
         else if (strcmp(argv[i], "--scenario") == 0)
             options.shows_scenario = true;
         else if (strcmp(argv[i], "--events") == 0)

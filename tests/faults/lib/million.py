@@ -49,11 +49,9 @@ def memory_mb(group):
                 continue
             with open(f"/proc/{pid}/status", encoding="utf-8") as status:
                 lines = dict(line.split(":", 1) for line in status.read().splitlines() if ":" in line)
-            with open(f"/proc/{pid}/cmdline", "rb") as command:
-                name = command.read().split(b"\0")[0].decode().split("/")[-1]
         except OSError:
             continue
-        role = lines["Name"].strip() or name
+        role = lines["Name"].strip()
         peak = int(lines.get("VmHWM", "0").split()[0]) >> 10
         found[role] = max(found.get(role, 0), peak)
     return found
@@ -72,7 +70,7 @@ def run(seconds, count=COUNT):
     """(counts, findings)."""
     world, findings = World(), []
     far = Far(world)
-    peaks, sent, began = {}, {}, None
+    peaks, sent = {}, {}
     try:
         world.fresh({"route": {"*": {"hosts": [f"[127.0.0.1]:{far.port}"]}}, "delivery": {"connections_per_site": 20}})
         started = time.monotonic()

@@ -11,12 +11,14 @@ INSERT INTO message (id, arrived_ms, sender, ret, flags, priority, pickup_name, 
 """
 FILL_CONTENT = "INSERT INTO content (id, data) SELECT id, x'46726f6d3a20610d0a0d0a' FROM message"
 FILL_RECIPIENTS = """
-INSERT INTO recipient (message, number, address, domain, notify, state, attempts, next_ms, last_attempt_ms, delay_noticed, priority)
-    SELECT id, 0, 'u' || id || '@d' || (id % 50) || '.test', 'd' || (id % 50) || '.test', 0, 0, 1, :due, 0, 0, 0 FROM message
+INSERT INTO recipient (message, number, address, domain, notify, state, attempts, next_ms, last_attempt_ms, delay_noticed,
+                       last_status, last_reply, last_host, priority)
+    SELECT id, 0, 'u' || id || '@d' || (id % :domains) || '.test', 'd' || (id % :domains) || '.test', 0, 0, 1, :due, :now, 0,
+           '4.4.1', 'connection refused', 'mx.test', 0 FROM message
 """
 
 
-def fill(relay, count):
+def fill(relay, count, domains=50):
     """Puts so many messages into the queue of a relay that was started once and is stopped."""
     file = relay.root / "Queue" / "queue.db"
     now = int(time.time() * 1000)
@@ -25,7 +27,7 @@ def fill(relay, count):
     with database:
         database.execute(FILL, {"count": count, "first": first, "now": now})
         database.execute(FILL_CONTENT)
-        database.execute(FILL_RECIPIENTS, {"due": now + 86400000})
+        database.execute(FILL_RECIPIENTS, {"due": now + 86400000, "now": now, "domains": domains})
         database.execute("UPDATE highest SET id = ?", (first + count,))
     database.close()
     for name in os.listdir(file.parent):
