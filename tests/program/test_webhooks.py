@@ -108,7 +108,9 @@ def test_a_secret_may_be_base64(relay_to, make_server, make_endpoint, secret_fil
 def test_B3_an_endpoint_that_fails_is_probed_by_one_request_until_it_works(relay_to, make_server, make_endpoint, secret_file):
     endpoint = make_endpoint(answer=lambda event, count: 200 if len(endpoint.requests) >= 6 else (503, 500, 429, 302, 408, 425)[len(endpoint.requests)])
     relay = relay_to(make_server(), hook(endpoint.port, secret_file))
-    names = send(relay, 10)
+    relay.send("first.eml", mail.message())
+    wait_until(lambda: "does not take events" in relay.stderr_text(), 10, what="the first answer")  # several at once would come in any order
+    names = ["first.eml", *send(relay, 9)]
     taken = endpoint.wait(10)
     assert {request["data"]["pickup"] for request in taken} == set(names) and len(taken) == 10
     assert [request["status"] for request in endpoint.requests][:6] == [503, 500, 429, 302, 408, 425]
